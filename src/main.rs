@@ -1,1 +1,3 @@
+mod release;
+
 fn main() {}
