@@ -1,3 +1,5 @@
+mod config;
 mod release;
+mod store;
 
 fn main() {}

@@ -1,0 +1,223 @@
+//! Objects by key, in a directory of this machine or in a bucket.
+//!
+//! Every write is atomic and durable when it returns: a reader sees the whole
+//! old object or the whole new one, also after a power cut.
+
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "the rooms above are being built on it"
+)]
+
+mod error;
+mod filesystem;
+mod key;
+mod object;
+
+use std::{borrow::Cow, ops::Range, time::Duration};
+
+use bytes::Bytes;
+
+use crate::config;
+
+pub use error::{BoxError, StoreError};
+pub use filesystem::Filesystem;
+pub use key::{Key, KeyError};
+pub use object::{Body, Object};
+
+/// Where objects live. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Store {
+    Filesystem(Filesystem),
+}
+
+/// What a reader of the object is told about it. The file system keeps only the
+/// visibility: the release index knows the rest.
+#[derive(Debug, Clone)]
+pub struct Attributes {
+    pub content_type: Cow<'static, str>,
+    pub cache_control: Option<Cow<'static, str>>,
+    pub visibility: Visibility,
+    /// SHA-256 of the content where it is known, kept as metadata on S3.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// Who may read an object without our credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    Private,
+    Public,
+}
+
+/// What a listing tells about an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    pub key: Key,
+    pub size: u64,
+    pub modified: jiff::Timestamp,
+    /// The provider's ETag without quotes; none on the file system.
+    pub etag: Option<String>,
+}
+
+/// What became of a create-only write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a lost race is not an error, and the object is somebody else's"]
+pub enum Created {
+    Yes,
+    AlreadyExists,
+}
+
+impl Store {
+    /// Opens the store without waiting for any network: whether a bucket
+    /// answers is found out by [`Store::reachable`].
+    pub async fn open(config: &config::Store) -> Result<Store, StoreError> {
+        match config {
+            config::Store::Filesystem { directory } => Ok(Store::Filesystem(
+                Filesystem::open(directory.clone()).await?,
+            )),
+        }
+    }
+
+    /// Asks the store for something small, to know whether it works now.
+    pub async fn reachable(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Filesystem(files) => files.reachable().await,
+        }
+    }
+
+    /// Whether [`Store::create`] is atomic between several processes. Without
+    /// it only one daemon may write to the bucket.
+    pub async fn create_only(&self) -> Result<bool, StoreError> {
+        match self {
+            Store::Filesystem(_) => Ok(true),
+        }
+    }
+
+    /// Starts an object of yet unknown size. Nothing is visible before
+    /// [`Writer::finish`] returns; a dropped writer leaves nothing.
+    pub async fn writer(&self, key: &Key, attributes: &Attributes) -> Result<Writer, StoreError> {
+        match self {
+            Store::Filesystem(files) => {
+                Ok(Writer::Filesystem(files.writer(key, attributes).await?))
+            }
+        }
+    }
+
+    /// Writes a small object whole, in place of the one that may be there.
+    pub async fn put(
+        &self,
+        key: &Key,
+        content: Bytes,
+        attributes: &Attributes,
+    ) -> Result<(), StoreError> {
+        match self {
+            Store::Filesystem(files) => files.put(key, content, attributes).await,
+        }
+    }
+
+    /// Writes a small object whole if there is none under this key.
+    pub async fn create(
+        &self,
+        key: &Key,
+        content: Bytes,
+        attributes: &Attributes,
+    ) -> Result<Created, StoreError> {
+        match self {
+            Store::Filesystem(files) => files.create(key, content, attributes).await,
+        }
+    }
+
+    /// Opens an object for reading: all of it, or a range that lies within it
+    /// ([`StoreError::OutOfRange`] otherwise).
+    pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, StoreError> {
+        match self {
+            Store::Filesystem(files) => files.get(key, range).await,
+        }
+    }
+
+    /// Reads an object of at most `limit` bytes whole.
+    pub async fn read(&self, key: &Key, limit: usize) -> Result<Bytes, StoreError> {
+        self.get(key, None).await?.read(limit).await
+    }
+
+    /// Looks an object up; `None` when there is none.
+    pub async fn head(&self, key: &Key) -> Result<Option<Meta>, StoreError> {
+        match self {
+            Store::Filesystem(files) => files.head(key).await,
+        }
+    }
+
+    /// Copies an object within the store, whatever its size, without its bytes
+    /// passing through here.
+    pub async fn copy(
+        &self,
+        from: &Key,
+        to: &Key,
+        attributes: &Attributes,
+    ) -> Result<(), StoreError> {
+        match self {
+            Store::Filesystem(files) => files.copy(from, to, attributes).await,
+        }
+    }
+
+    /// One page of the objects whose keys start with `prefix` (any text), in
+    /// the order of their keys' bytes, beginning behind `after`. Fewer than
+    /// `limit` means that the end is reached. On S3 `limit` is at most 1000.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Meta>, StoreError> {
+        match self {
+            Store::Filesystem(files) => files.list(prefix, after, limit).await,
+        }
+    }
+
+    /// Removes an object; that it is absent is fine.
+    pub async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        match self {
+            Store::Filesystem(files) => files.delete(key).await,
+        }
+    }
+
+    /// A URL that reads the object without credentials for `valid` (S3 only).
+    pub async fn presign_get(&self, _key: &Key, _valid: Duration) -> Result<String, StoreError> {
+        match self {
+            Store::Filesystem(_) => Err(StoreError::Unsupported {
+                what: "presign URLs",
+            }),
+        }
+    }
+
+    /// Removes what writers left behind that died before `before`: temporary
+    /// files, unfinished multipart uploads. Returns how many.
+    pub async fn remove_stale(&self, before: jiff::Timestamp) -> Result<usize, StoreError> {
+        match self {
+            Store::Filesystem(files) => files.remove_stale(before).await,
+        }
+    }
+}
+
+/// An object being written.
+#[derive(Debug)]
+pub enum Writer {
+    Filesystem(filesystem::Writer),
+}
+
+impl Writer {
+    /// Appends bytes, waiting while earlier ones are still on their way. After
+    /// an error or a cancelled call the writer is good only for dropping.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        match self {
+            Writer::Filesystem(writer) => writer.write(bytes).await,
+        }
+    }
+
+    /// Makes the object durable, then visible; returns its size in bytes.
+    pub async fn finish(self) -> Result<u64, StoreError> {
+        match self {
+            Writer::Filesystem(writer) => writer.finish().await,
+        }
+    }
+}
