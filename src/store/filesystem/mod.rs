@@ -295,6 +295,10 @@ fn meta(key: Key, stat: &FileStat) -> Meta {
 }
 
 /// Runs `work` on a blocking thread; a panic there becomes an error here.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "file operations block; each is awaited by the call that asked for it"
+)]
 async fn blocking<T: Send + 'static>(
     action: &'static str,
     subject: String,
