@@ -1,5 +1,41 @@
+//! seance: the whole back end of a small product team in one binary.
+//!
+//! Rooms follow what arrives, not the kind of code. A room uses only rooms below it (`tests/it/layers.rs` checks):
+//!
+//! ```text
+//! main > cli > daemon > { edge, api } > { release, signaling } > store > { audit, metrics } > config > systemd > tasks > clock
+//! ```
+//!
+//! - `edge` accepts a connection, reads a request, gives it an id and a deadline, and writes its access line;
+//! - `api` turns a request into a call of a room and the outcome into an answer;
+//! - `release` owns the log of releases: what every client sees is a fold of its records;
+//! - `signaling` passes messages between the browsers of one room;
+//! - `store` keeps objects on disk or in a bucket;
+//! - `daemon` makes each of them once, and ends them in order.
+
+mod api;
+mod audit;
+mod cli;
+mod clock;
 mod config;
+mod daemon;
+mod edge;
+mod metrics;
 mod release;
 mod store;
+mod systemd;
+mod tasks;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            cli::print_chain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -75,6 +75,7 @@ impl Store {
             config::Store::Filesystem { directory } => Ok(Store::Filesystem(
                 Filesystem::open(directory.clone()).await?,
             )),
+            config::Store::S3(_) => Err(StoreError::Unsupported { what: "S3" }),
         }
     }
 

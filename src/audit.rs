@@ -1,0 +1,236 @@
+//! Who did what to what, with which result: one JSON line per deed, append-only, durable.
+//!
+//! Room on the disk is reserved before the deed is done: a deed that cannot be recorded is refused.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use serde::Serialize;
+
+use crate::clock;
+use crate::config;
+use crate::tasks;
+
+/// Room kept for one record, bytes. Longer details are cut.
+const RECORD_MOST: usize = 4096;
+
+#[derive(Clone)]
+pub struct Audit {
+    journal: Arc<Mutex<Journal>>,
+}
+
+struct Journal {
+    directory: PathBuf,
+    file: File,
+    written: u64,
+    reserved: u64,
+    limits: config::Audit,
+}
+
+/// Who does something.
+#[derive(Clone, Debug, Serialize)]
+pub struct Actor {
+    /// Fingerprint of the builder key, or the local user of a command.
+    pub key: Option<String>,
+    pub address: Option<std::net::IpAddr>,
+}
+
+/// What somebody is about to do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Deed {
+    pub app: String,
+    pub actor: Actor,
+    pub action: &'static str,
+    pub resource: String,
+    /// The request that does it; the same id is in the log.
+    pub request: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Outcome {
+    Success,
+    Failure,
+    Denied,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("cannot open the audit directory {directory}")]
+    Open {
+        directory: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("no room to record a deed in the audit")]
+    Reserve(#[source] io::Error),
+    #[error("cannot write the audit record")]
+    Write(#[source] io::Error),
+    #[error("the audit writer panicked")]
+    Panicked,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    time: String,
+    #[serde(flatten)]
+    deed: &'a Deed,
+    result: Outcome,
+    details: &'a str,
+}
+
+/// Room in the audit for one deed. Dropping it unrecorded gives the room back and records nothing.
+pub struct Reservation {
+    journal: Arc<Mutex<Journal>>,
+    deed: Deed,
+}
+
+impl Audit {
+    pub fn open(state_directory: &Path, limits: config::Audit) -> Result<Audit, AuditError> {
+        let directory = state_directory.join("audit");
+        let failed = |source| AuditError::Open {
+            directory: directory.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&directory).map_err(failed)?;
+        let file = open(&directory).map_err(failed)?;
+        let written = file.metadata().map_err(failed)?.len();
+        let journal = Journal {
+            directory,
+            file,
+            written,
+            reserved: 0,
+            limits,
+        };
+        Ok(Audit {
+            journal: Arc::new(Mutex::new(journal)),
+        })
+    }
+
+    /// Reserves room for the record of `deed`, or refuses it.
+    pub async fn begin(&self, deed: Deed) -> Result<Reservation, AuditError> {
+        let journal = self.journal.clone();
+        let reserve = move || {
+            lock(&journal).reserve()?;
+            Ok::<_, AuditError>(journal)
+        };
+        let journal = tasks::blocking("audit-reserve", reserve)
+            .await
+            .map_err(|_| AuditError::Panicked)??;
+        Ok(Reservation { journal, deed })
+    }
+}
+
+impl Reservation {
+    /// Writes the record and makes it durable.
+    pub async fn record(self, result: Outcome, details: String) -> Result<(), AuditError> {
+        let write = move || {
+            let time = clock::rfc3339(clock::now());
+            let mut details = details;
+            let line = loop {
+                let record = Record {
+                    time: time.clone(),
+                    deed: &self.deed,
+                    result,
+                    details: &details,
+                };
+                let line = serde_json::to_vec(&record).map_err(|e| AuditError::Write(e.into()))?;
+                if line.len() < RECORD_MOST || details.is_empty() {
+                    break line;
+                }
+                let half = details.floor_char_boundary(details.len() / 2);
+                details.truncate(half);
+            };
+            lock(&self.journal).append(line)
+        };
+        tasks::blocking("audit-record", write)
+            .await
+            .map_err(|_| AuditError::Panicked)?
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut journal = lock(&self.journal);
+        journal.reserved = journal.reserved.saturating_sub(RECORD_MOST as u64);
+    }
+}
+
+fn lock(journal: &Arc<Mutex<Journal>>) -> std::sync::MutexGuard<'_, Journal> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(directory: &Path) -> io::Result<File> {
+    let path = directory.join("audit.jsonl");
+    OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+}
+
+impl Journal {
+    fn reserve(&mut self) -> Result<(), AuditError> {
+        if self.written >= self.limits.max_file_bytes && self.reserved == 0 {
+            self.rotate().map_err(AuditError::Reserve)?;
+        }
+        let wanted = self.reserved + RECORD_MOST as u64;
+        let (start, length) = (self.written.cast_signed(), wanted.cast_signed());
+        fallocate(
+            &self.file,
+            FallocateFlags::FALLOC_FL_KEEP_SIZE,
+            start,
+            length,
+        )
+        .map_err(|errno| AuditError::Reserve(errno.into()))?;
+        self.reserved = wanted;
+        Ok(())
+    }
+
+    fn append(&mut self, mut line: Vec<u8>) -> Result<(), AuditError> {
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(AuditError::Write)?;
+        self.written = self.file.metadata().map_err(AuditError::Write)?.size();
+        Ok(())
+    }
+
+    /// Closes the current file under the time of its end and deletes files past their age.
+    fn rotate(&mut self) -> io::Result<()> {
+        let closed = format!(
+            "audit-{}.jsonl",
+            clock::now().strftime("%Y%m%dT%H%M%S%.3fZ")
+        );
+        std::fs::rename(
+            self.directory.join("audit.jsonl"),
+            self.directory.join(closed),
+        )?;
+        self.file = open(&self.directory)?;
+        self.written = 0;
+        File::open(&self.directory)?.sync_all()?;
+        let oldest = std::time::SystemTime::now().checked_sub(std::time::Duration::from_secs(
+            u64::from(self.limits.keep_days) * 86_400,
+        ));
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let closed = entry.file_name().to_string_lossy().starts_with("audit-");
+            if closed
+                && oldest.is_some_and(|oldest| {
+                    entry
+                        .metadata()
+                        .is_ok_and(|m| m.modified().is_ok_and(|t| t < oldest))
+                })
+            {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}

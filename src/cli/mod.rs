@@ -1,0 +1,78 @@
+//! The command line.
+
+mod check_config;
+mod key;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{config, daemon, systemd};
+
+/// The whole back end of a small product team in one binary: releases, updates, storage.
+///
+/// Without a configuration file `seance serve` listens on 127.0.0.1:3000 and keeps everything in the state directory
+/// ($STATE_DIRECTORY, else $XDG_STATE_HOME/seance).
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM; SIGHUP reloads the configuration
+    Serve {
+        /// Configuration file (TOML); without one the embedded defaults hold and a builder key is made
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Prove that a configuration is right, without binding or connecting to anything; secrets need not exist
+    CheckConfig {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every configuration option with its default
+    ConfigReference,
+    /// Builder keys: what CI shows to be allowed to deploy
+    #[command(subcommand)]
+    Key(key::Key),
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Serve { config } => {
+            // First of all, while there is one thread: it takes inherited descriptors.
+            let environment = systemd::Environment::take()?;
+            daemon::run(config, environment)?;
+        }
+        Command::CheckConfig { file, json } => return Ok(check_config::run(&file, json)),
+        Command::ConfigReference => print(&config::reference::reference()),
+        Command::Key(command) => key::run(&command)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+fn print(text: &str) {
+    print!("{text}");
+}
+
+/// Prints what failed and why, a line per cause.
+#[expect(clippy::print_stderr, reason = "the error of a command")]
+pub fn print_chain(error: &dyn Error) {
+    eprintln!("seance: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}

@@ -1,0 +1,12 @@
+//! The one place that asks what time it is.
+
+use jiff::Timestamp;
+
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// RFC 3339 in UTC with milliseconds, the form of every timestamp on the wire.
+pub fn rfc3339(timestamp: Timestamp) -> String {
+    timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}

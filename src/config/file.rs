@@ -1,0 +1,312 @@
+//! What an operator may write. The doc comments are the option reference; the `Default` impls are the only place
+//! where a default stands.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+use super::types::{AppName, BuilderKeyHash, StorePrefix};
+
+/// The configuration file of seance.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    pub http: Http,
+    pub metrics: Metrics,
+    pub log: Log,
+    pub store: Store,
+    pub deploy: Deploy,
+    pub updates: Updates,
+    pub audit: Audit,
+    /// The products of this daemon. `default` always exists and owns the paths without an app name; the others live
+    /// under `/apps/<name>/` and on their own hosts.
+    pub apps: BTreeMap<AppName, App>,
+}
+
+/// The HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Addresses to bind. Sockets inherited from systemd under the name `http` have to be bound to the same ones.
+    pub listen: Vec<SocketAddr>,
+    /// Threads that serve connections; 0 means one per core.
+    pub workers: usize,
+    /// Open connections in total; a further one waits in the kernel's queue.
+    pub max_connections: usize,
+    /// Open connections from one address (IPv6: one /64); a further one is closed at once. Loopback is exempt.
+    pub max_connections_per_address: usize,
+    /// Request line and header fields together, bytes. electron-updater's differential requests need 18 KB.
+    pub max_header_bytes: usize,
+    /// Header fields in one request.
+    pub max_headers: usize,
+    /// Time for a connection to send a whole request head, from its start or the previous answer, seconds.
+    pub header_timeout_seconds: u64,
+    /// A peer that takes no byte of an answer for this long is cut off, seconds.
+    pub write_timeout_seconds: u64,
+    /// HTTP/2 requests at the same time on one connection.
+    pub max_streams: u32,
+    /// How long requests in flight may go on after SIGTERM, seconds.
+    pub drain_seconds: u64,
+    /// Origins whose pages may read answers, `https://app.example.com`; `*` for any. Empty: no CORS header at all.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 3000))],
+            workers: 0,
+            max_connections: 10_000,
+            max_connections_per_address: 1_000,
+            max_header_bytes: 64 * 1024,
+            max_headers: 100,
+            header_timeout_seconds: 15,
+            write_timeout_seconds: 30,
+            max_streams: 100,
+            drain_seconds: 10,
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// The listener for `/metrics`, apart from the public one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Addresses to bind; an empty list switches the listener off.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 9464))],
+        }
+    }
+}
+
+/// What the daemon writes to the journal or to standard error.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,seance::store=debug`.
+    pub filter: String,
+    /// `auto` writes to the journal when systemd started the daemon, else text; `text` and `json` write to standard error.
+    pub format: LogFormat,
+    /// One line per request.
+    pub access: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            filter: "info".to_owned(),
+            format: LogFormat::Auto,
+            access: true,
+        }
+    }
+}
+
+/// Where objects live.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `filesystem` keeps objects in the state directory, `s3` in a bucket.
+    pub kind: StoreKind,
+    /// Directory of the filesystem store; a relative one lies in the state directory.
+    pub directory: PathBuf,
+    pub s3: S3,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            kind: StoreKind::Filesystem,
+            directory: PathBuf::from("store"),
+            s3: S3::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    Filesystem,
+    S3,
+}
+
+/// The S3-compatible service of `store.kind = "s3"`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3 {
+    /// Alias: `SPACES_BUCKET`.
+    pub bucket: Option<String>,
+    /// Alias: `SPACES_REGION`.
+    pub region: String,
+    /// `https://sfo3.digitaloceanspaces.com`. Alias: `SPACES_ENDPOINT`.
+    pub endpoint: Option<String>,
+    /// Alias: `SPACES_ACCESS_KEY_ID`.
+    pub access_key_id: Option<Secret>,
+    /// File with the access key id; a relative name is looked up in systemd's credentials directory.
+    pub access_key_id_file: Option<PathBuf>,
+    /// Alias: `SPACES_SECRET_ACCESS_KEY`.
+    pub secret_access_key: Option<Secret>,
+    /// File with the secret access key; a relative name is looked up in systemd's credentials directory.
+    pub secret_access_key_file: Option<PathBuf>,
+    /// `https://endpoint/bucket/key` instead of `https://bucket.endpoint/key`.
+    pub path_style: bool,
+    /// Send an ACL with every object (`public-read` under the prefixes, else `private`). Switch off for providers that
+    /// refuse ACLs and give read access to the prefixes by policy.
+    pub acl: bool,
+    /// Size of one part of a multipart upload, bytes; at least 5 MiB, grown for objects above 10 000 parts.
+    pub part_size_bytes: usize,
+    /// Parts of one object that are sent at the same time.
+    pub parts_in_flight: usize,
+    /// Time for one request that carries no large body, seconds.
+    pub operation_timeout_seconds: u64,
+    /// Tries for one request, with back-off between them.
+    pub attempts: u32,
+}
+
+impl Default for S3 {
+    fn default() -> S3 {
+        S3 {
+            bucket: None,
+            region: "us-east-1".to_owned(),
+            endpoint: None,
+            access_key_id: None,
+            access_key_id_file: None,
+            secret_access_key: None,
+            secret_access_key_file: None,
+            path_style: false,
+            acl: true,
+            part_size_bytes: 8 * 1024 * 1024,
+            parts_in_flight: 2,
+            operation_timeout_seconds: 30,
+            attempts: 4,
+        }
+    }
+}
+
+/// Limits and rules of `POST /deploy`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deploy {
+    /// One request body after decompression, bytes.
+    pub max_body_bytes: u64,
+    /// Files in one deploy.
+    pub max_files: usize,
+    /// Deploys that are received at the same time; a further one is answered 503 with Retry-After.
+    pub max_concurrent: usize,
+    /// Memory for file contents on their way to the store, of all deploys together, bytes.
+    pub buffer_bytes: usize,
+    /// A sender that sends nothing for this long is cut off, seconds.
+    pub stall_timeout_seconds: u64,
+    /// `warn` reports what is wrong with a manifest in the answer; `enforce` refuses the deploy with 422.
+    pub lint: Lint,
+    /// Failed keys per minute from one address (IPv6: one /64) before 429 is answered. A valid key is never refused.
+    pub failed_keys_per_minute: u32,
+    /// How often other nodes' deploys are looked for, seconds.
+    pub follow_seconds: u64,
+    /// Age at which staged content that no release names is deleted, seconds. Longer than any upload takes.
+    pub collect_after_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lint {
+    Warn,
+    Enforce,
+}
+
+impl Default for Deploy {
+    fn default() -> Deploy {
+        Deploy {
+            max_body_bytes: 2 * 1024 * 1024 * 1024,
+            max_files: 10_000,
+            max_concurrent: 8,
+            buffer_bytes: 32 * 1024 * 1024,
+            stall_timeout_seconds: 60,
+            lint: Lint::Warn,
+            failed_keys_per_minute: 10,
+            follow_seconds: 3,
+            collect_after_seconds: 24 * 3600,
+        }
+    }
+}
+
+/// What desktop apps read.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Updates {
+    /// `auto` redirects whole downloads to the CDN of an app that has one and serves ranges itself; `serve` and
+    /// `redirect` do one of them always (several ranges at once are always served here: CDNs get them wrong).
+    pub artifacts: Artifacts,
+    /// Ranges in one request. electron-updater asks for up to 1000.
+    pub max_ranges: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Artifacts {
+    Auto,
+    Serve,
+    Redirect,
+}
+
+impl Default for Updates {
+    fn default() -> Updates {
+        Updates {
+            artifacts: Artifacts::Auto,
+            max_ranges: 1000,
+        }
+    }
+}
+
+/// The record of who did what, in `audit/` of the state directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// A file is closed and a new one begun at this size, bytes.
+    pub max_file_bytes: u64,
+    /// Age at which closed files are deleted, days.
+    pub keep_days: u32,
+}
+
+impl Default for Audit {
+    fn default() -> Audit {
+        Audit {
+            max_file_bytes: 16 * 1024 * 1024,
+            keep_days: 365,
+        }
+    }
+}
+
+/// One product.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct App {
+    /// First part of the app's public keys in the store; by default `prod` for the default app, else the app's name.
+    /// Alias for the default app: `SPACES_PATH_PREFIX`.
+    pub prefix: Option<StorePrefix>,
+    /// SHA-256 of the keys that may deploy; several, so that a key can be changed without a gap. `seance key new`
+    /// makes a key and prints its hash. Without any, `/deploy` is switched off.
+    pub builder_key_hashes: Vec<BuilderKeyHash>,
+    /// Base of the public addresses of the app's files, `https://bucket.sfo3.cdn.digitaloceanspaces.com`.
+    /// Alias for the default app: `SPACES_CDN_ENDPOINT`.
+    pub cdn_endpoint: Option<String>,
+    /// Host names on which the app's routes need no `/apps/<name>`.
+    pub hosts: Vec<String>,
+}

@@ -1,0 +1,306 @@
+//! Layers a configuration: defaults < file < `SEANCE_*` environment < the names of existing deployments.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::file::File;
+use super::keys::{Keys, Kind};
+
+/// The environment that belongs to us; other variables are not looked at.
+pub type Environment = BTreeMap<String, String>;
+
+/// A configuration file larger than this is a mistake, bytes.
+const FILE_MOST: u64 = 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    #[error("cannot read the configuration {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path} is larger than {FILE_MOST} bytes")]
+    Large { path: PathBuf },
+    #[error("{path}:{line}:{column}: unknown key `{key}`{}", did_you_mean(nearest))]
+    UnknownKey {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        key: String,
+        nearest: Option<String>,
+    },
+    #[error(
+        "the environment variable {variable} names an unknown key{}",
+        did_you_mean(nearest)
+    )]
+    UnknownVariable {
+        variable: String,
+        nearest: Option<String>,
+    },
+    #[error("{variable}={value} is not {wanted}")]
+    Variable {
+        variable: String,
+        value: String,
+        wanted: &'static str,
+    },
+    #[error("{path} is not a valid configuration")]
+    Toml {
+        path: PathBuf,
+        #[source]
+        source: toml::de::Error,
+    },
+    #[error("the configuration does not fit together")]
+    Merge(#[source] config::ConfigError),
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map(|key| format!("; did you mean `{key}`?"))
+        .unwrap_or_default()
+}
+
+/// The names of existing deployments and the keys that they stand for.
+const ALIASES: &[(&str, &str)] = &[
+    ("SPACES_ACCESS_KEY_ID", "store.s3.access_key_id"),
+    ("SPACES_SECRET_ACCESS_KEY", "store.s3.secret_access_key"),
+    ("SPACES_BUCKET", "store.s3.bucket"),
+    ("SPACES_REGION", "store.s3.region"),
+    ("SPACES_ENDPOINT", "store.s3.endpoint"),
+    ("SPACES_CDN_ENDPOINT", "apps.default.cdn_endpoint"),
+    ("SPACES_PATH_PREFIX", "apps.default.prefix"),
+];
+
+/// Any of these means that the deployment wants the bucket, so that a missing one is an error, never the disk.
+const WANT_S3: &[&str] = &[
+    "SPACES_BUCKET",
+    "SPACES_ENDPOINT",
+    "SPACES_ACCESS_KEY_ID",
+    "SPACES_SECRET_ACCESS_KEY",
+];
+
+/// The variables of this process that are part of the configuration.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the room that reads the environment"
+)]
+pub fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))) // ours are all UTF-8
+        .filter(|(name, _)| {
+            (name.starts_with("SEANCE_") && !name.starts_with("SEANCE_TEST_"))
+                || name == "PORT"
+                || ALIASES.iter().any(|(alias, _)| alias == name)
+        })
+        .collect()
+}
+
+pub fn load(path: Option<&Path>, environment: &Environment) -> Result<File, LayerError> {
+    let keys = Keys::new();
+    let mut layers = config::Config::builder();
+    if let Some(path) = path {
+        let text = read(path)?;
+        check(path, &text, &keys)?;
+        layers = layers.add_source(config::File::from_str(&text, config::FileFormat::Toml));
+    }
+    for (variable, value) in environment {
+        let Some(name) = variable.strip_prefix("SEANCE_") else {
+            continue;
+        };
+        let key: Vec<String> = name.split("__").map(str::to_ascii_lowercase).collect();
+        let node = keys
+            .at(&key)
+            .ok_or_else(|| unknown_variable(variable, &key, &keys))?;
+        layers = set(layers, &key.join("."), variable, value, keys.kind(node))?;
+    }
+    for (alias, key) in ALIASES {
+        let Some(value) = environment.get(*alias).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        layers = set(layers, key, alias, value, Kind::Text)?;
+    }
+    if WANT_S3.iter().any(|name| {
+        environment
+            .get(*name)
+            .is_some_and(|value| !value.is_empty())
+    }) {
+        layers = set(layers, "store.kind", "SPACES_BUCKET", "s3", Kind::Text)?;
+    }
+    let mut file: File = layers
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .map_err(LayerError::Merge)?;
+    if let Some(value) = environment.get("PORT").filter(|value| !value.is_empty()) {
+        let wrong = |_| wrong("PORT", value, "a port between 0 and 65535");
+        let port: u16 = value.parse().map_err(wrong)?;
+        file.http
+            .listen
+            .iter_mut()
+            .for_each(|address| address.set_port(port));
+    }
+    Ok(file)
+}
+
+fn read(path: &Path) -> Result<String, LayerError> {
+    let failed = |source| LayerError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if std::fs::metadata(path).map_err(failed)?.len() > FILE_MOST {
+        return Err(LayerError::Large {
+            path: path.to_owned(),
+        });
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+/// Parses the file by itself: the toml crate names the line and the column of a wrong value, the layers cannot.
+fn check(path: &Path, text: &str, keys: &Keys) -> Result<(), LayerError> {
+    let failed = |source| LayerError::Toml {
+        path: path.to_owned(),
+        source,
+    };
+    let table = DeTable::parse(text).map_err(failed)?;
+    check_table(
+        path,
+        text,
+        table.get_ref(),
+        keys,
+        keys.root(),
+        &mut Vec::new(),
+    )?;
+    toml::from_str::<File>(text).map(drop).map_err(failed)
+}
+
+fn check_table(
+    path: &Path,
+    text: &str,
+    table: &DeTable<'_>,
+    keys: &Keys,
+    section: &Value,
+    above: &mut Vec<String>,
+) -> Result<(), LayerError> {
+    for (key, value) in table {
+        let Some(node) = keys.child(section, key.get_ref()) else {
+            let (line, column) = position(text, key.span().start);
+            let nearest = keys
+                .nearest(section, key.get_ref())
+                .map(|known| dotted(above, known));
+            let key = dotted(above, key.get_ref());
+            return Err(LayerError::UnknownKey {
+                path: path.to_owned(),
+                line,
+                column,
+                key,
+                nearest,
+            });
+        };
+        if let DeValue::Table(inner) = Spanned::get_ref(value) {
+            above.push(key.get_ref().to_string());
+            check_table(path, text, inner, keys, node, above)?;
+            above.pop();
+        }
+    }
+    Ok(())
+}
+
+fn dotted(above: &[String], key: &str) -> String {
+    above
+        .iter()
+        .map(String::as_str)
+        .chain([key])
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
+/// Line and column, both from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+fn unknown_variable(variable: &str, key: &[String], keys: &Keys) -> LayerError {
+    let known = (0..key.len())
+        .rev()
+        .find_map(|depth| Some((depth, keys.at(&key[..depth])?)));
+    let nearest = known.and_then(|(depth, section)| {
+        let mut path = key[..depth].to_vec();
+        path.push(keys.nearest(section, &key[depth])?.to_owned());
+        Some(format!("SEANCE_{}", path.join("__").to_ascii_uppercase()))
+    });
+    LayerError::UnknownVariable {
+        variable: variable.to_owned(),
+        nearest,
+    }
+}
+
+type Layers = config::ConfigBuilder<config::builder::DefaultState>;
+
+fn set(
+    layers: Layers,
+    key: &str,
+    variable: &str,
+    value: &str,
+    kind: Kind,
+) -> Result<Layers, LayerError> {
+    let layers = match kind {
+        Kind::Integer => {
+            let number: i64 = value
+                .parse()
+                .map_err(|_| wrong(variable, value, "an integer"))?;
+            layers.set_override(key, number)
+        }
+        Kind::Boolean => {
+            let flag: bool = value
+                .parse()
+                .map_err(|_| wrong(variable, value, "true or false"))?;
+            layers.set_override(key, flag)
+        }
+        Kind::List => {
+            let items: Vec<&str> = value
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect();
+            layers.set_override(key, items)
+        }
+        Kind::Text => layers.set_override(key, value),
+        Kind::Section | Kind::Map => {
+            return Err(wrong(variable, value, "possible: the key is a section"));
+        }
+    };
+    layers.map_err(LayerError::Merge)
+}
+
+fn wrong(variable: &str, value: &str, wanted: &'static str) -> LayerError {
+    LayerError::Variable {
+        variable: variable.to_owned(),
+        value: value.to_owned(),
+        wanted,
+    }
+}
+
+/// XDG Base Directory Specification: `$XDG_STATE_HOME`, else `~/.local/state`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the room that reads the environment"
+)]
+pub fn user_state_directory() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let state =
+        absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("seance"))
+}

@@ -1,0 +1,153 @@
+//! The vocabulary of the configuration: values that were checked once, when they were read.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// App names appear in URLs and metrics.
+const APP_NAME_MOST: usize = 63;
+/// A prefix and a path together stay under the 1024 bytes of an S3 key.
+const PREFIX_MOST: usize = 200;
+
+/// The name of a product: lower-case letters, digits and `-`, at most 63 bytes.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(try_from = "String")]
+pub struct AppName(#[schemars(with = "String")] String);
+
+/// The first part of every public key of an app in the store: `prod`, `dev`, `staging`, `team/branch`.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(try_from = "String")]
+pub struct StorePrefix(#[schemars(with = "String")] String);
+
+/// SHA-256 of a builder key, 64 hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct BuilderKeyHash(#[schemars(with = "String")] pub [u8; 32]);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ValueError {
+    #[error("`{0}` is not an app name: 1 to {APP_NAME_MOST} lower-case letters, digits and `-`")]
+    AppName(String),
+    #[error(
+        "`{0}` is not a store prefix: up to {PREFIX_MOST} letters, digits, `-`, `_` and `.`, in parts separated by `/`, \
+         none of them `.`, `..` or `.seance`"
+    )]
+    StorePrefix(String),
+    #[error(
+        "`{0}` is not the SHA-256 of a builder key: 64 hexadecimal digits (`seance key new` prints one)"
+    )]
+    BuilderKeyHash(String),
+}
+
+impl AppName {
+    /// The app whose routes are the ones without a name in them.
+    pub fn default_app() -> AppName {
+        AppName("default".to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_default(&self) -> bool {
+        self.0 == "default"
+    }
+}
+
+impl TryFrom<String> for AppName {
+    type Error = ValueError;
+
+    fn try_from(name: String) -> Result<AppName, ValueError> {
+        let fits = (1..=APP_NAME_MOST).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits {
+            Ok(AppName(name))
+        } else {
+            Err(ValueError::AppName(name))
+        }
+    }
+}
+
+impl StorePrefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for StorePrefix {
+    type Error = ValueError;
+
+    fn try_from(prefix: String) -> Result<StorePrefix, ValueError> {
+        let part_fits = |part: &str| {
+            !part.is_empty()
+                && !matches!(part, "." | "..")
+                && !part.eq_ignore_ascii_case(".seance")
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        };
+        let fits = prefix.len() <= PREFIX_MOST && prefix.split('/').all(part_fits);
+        if fits {
+            Ok(StorePrefix(prefix))
+        } else {
+            Err(ValueError::StorePrefix(prefix))
+        }
+    }
+}
+
+impl TryFrom<String> for BuilderKeyHash {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<BuilderKeyHash, ValueError> {
+        let mut hash = [0; 32];
+        match hex::decode_to_slice(text.trim(), &mut hash) {
+            Ok(()) => Ok(BuilderKeyHash(hash)),
+            Err(_) => Err(ValueError::BuilderKeyHash(text)),
+        }
+    }
+}
+
+impl BuilderKeyHash {
+    pub fn of(key: &str) -> BuilderKeyHash {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest.as_ref());
+        BuilderKeyHash(hash)
+    }
+
+    /// Eight hexadecimal digits that name the key in logs and the audit without giving it away.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(&self.0[..4])
+    }
+}
+
+impl From<BuilderKeyHash> for String {
+    fn from(hash: BuilderKeyHash) -> String {
+        hex::encode(hash.0)
+    }
+}
+
+impl fmt::Debug for BuilderKeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuilderKeyHash({}…)", self.fingerprint())
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for StorePrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

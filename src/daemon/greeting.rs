@@ -1,0 +1,40 @@
+//! What somebody who started the daemon by hand wants to know first.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use super::{Addresses, builder_key::BuilderKey, shown};
+use crate::config::Config;
+
+/// Printed only without a configuration file: a service has its journal. The key itself goes to a terminal only, so
+/// that it never lands in a log.
+pub fn print(config: &Config, addresses: &Addresses, made: Option<BuilderKey>) {
+    if config.apps.iter().all(|app| app.builder_keys.is_empty()) {
+        tracing::warn!(
+            "no builder key is configured: /deploy is switched off (`seance key new` makes a key)"
+        );
+    }
+    let (Some(made), Some(address)) = (made, addresses.http.first()) else {
+        return;
+    };
+    let key = shown(&made.path);
+    let mut text =
+        format!("\nseance is serving on http://{address}   (API: http://{address}/ui)\n");
+    if let Some(metrics) = addresses.metrics.first() {
+        text += &format!("metrics on http://{metrics}/metrics\n");
+    }
+    let mut out = std::io::stdout();
+    match made.fresh {
+        Some(secret) if out.is_terminal() => {
+            text += &format!("builder key, made now and kept in {key}:\n  {secret}\n")
+        }
+        _ => text += &format!("builder key in {key}\n"),
+    }
+    text += &format!(
+        "deploy something:\n  curl -fsS http://{address}/deploy -H \"X-Builder-Key: $(cat '{key}')\" \\\n    \
+         -H 'Content-Type: application/json' \\\n    \
+         -d '{{\"files\":[{{\"path\":\"releases/hello.txt\",\"content\":\"aGVsbG8K\"}}]}}'\n\n"
+    );
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::debug!(error = %error, "cannot print the greeting");
+    }
+}

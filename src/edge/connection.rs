@@ -1,0 +1,108 @@
+//! The life of one connection.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+
+use super::io::Io;
+use super::{Shared, request};
+use crate::tasks::{self, Tasks};
+
+/// HTTP/2 has no idle timeout of its own: a peer that does not answer a PING is gone.
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// Flow-control windows that let an upload run at full speed over 50 ms of round trip, bytes.
+const H2_STREAM_WINDOW: u32 = 1024 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    let _open = shared.measures.open();
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = %error, "cannot switch off Nagle's algorithm");
+    }
+    let http = &shared.http;
+    let io = TokioIo::new(Io::new(
+        stream,
+        Duration::from_secs(http.write_timeout_seconds),
+    ));
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = {
+        let (shared, asked) = (shared.clone(), asked.clone());
+        service_fn(move |incoming| {
+            asked.store(true, Ordering::Relaxed);
+            request::answer(shared.clone(), peer, incoming)
+        })
+    };
+    let builder = builder(shared);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+    // Covers what hyper's own header timeout does not: the first byte, and the wait for a whole HTTP/2 preface.
+    let mut first = pin!(tasks::pause(Duration::from_secs(
+        http.header_timeout_seconds
+    )));
+    let (mut waiting, mut draining) = (true, false);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return log_end(ended),
+            () = shared.stop.cancelled() => return,
+            () = shared.draining.cancelled(), if !draining && asked.load(Ordering::Relaxed) => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = first.as_mut(), if waiting => {
+                waiting = false;
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn builder(shared: &Arc<Shared>) -> auto::Builder<Executor> {
+    let http = &shared.http;
+    let mut builder = auto::Builder::new(Executor(shared.tasks.clone()));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(http.header_timeout_seconds))
+        .max_buf_size(http.max_header_bytes)
+        .max_headers(http.max_headers);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT)
+        .max_header_list_size(u32::try_from(http.max_header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(http.max_streams)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW);
+    builder
+}
+
+fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(error = &*error, "a connection ended early");
+    }
+}
+
+/// hyper's HTTP/2 streams become named tasks of the daemon.
+#[derive(Clone)]
+struct Executor(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        drop(self.0.short("http2-stream", future)); // it ends with its connection
+    }
+}

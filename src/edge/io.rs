@@ -1,0 +1,125 @@
+//! The bytes of one connection: cuts a peer that takes nothing, and closes so that the last answer is seen.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+/// After the last answer the rest of a refused body is read and dropped for at most this long and this much: closing
+/// with unread bytes resets the connection, and the reset would overtake the answer (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_MOST: usize = 4 * 1024 * 1024;
+
+pub struct Io {
+    stream: TcpStream,
+    write_timeout: Duration,
+    /// Armed while the peer takes nothing, or while lingering.
+    deadline: Pin<Box<Sleep>>,
+    armed: bool,
+    lingering: Option<usize>,
+}
+
+impl Io {
+    pub fn new(stream: TcpStream, write_timeout: Duration) -> Io {
+        let deadline = Box::pin(tokio::time::sleep_until(Instant::now()));
+        Io {
+            stream,
+            write_timeout,
+            deadline,
+            armed: false,
+            lingering: None,
+        }
+    }
+
+    fn arm(&mut self, after: Duration) {
+        self.deadline.as_mut().reset(Instant::now() + after);
+        self.armed = true;
+    }
+
+    /// Turns a write that cannot go on into an error once the peer has taken nothing for the write timeout.
+    fn stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.armed = false;
+            return written;
+        }
+        if !self.armed {
+            self.arm(self.write_timeout);
+        }
+        ready!(self.deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 16 * 1024];
+        while let Some(left) = self.lingering {
+            if left == 0 {
+                break;
+            }
+            if self.deadline.as_mut().poll(cx).is_ready() {
+                break;
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => break,
+                Ok(()) => self.lingering = Some(left.saturating_sub(buffer.filled().len())),
+                Err(_) => break, // the peer is gone: nothing left to wait for
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.stalled(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.stalled(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.lingering = Some(LINGER_MOST);
+            self.arm(LINGER);
+        }
+        self.linger(cx)
+    }
+}

@@ -1,0 +1,164 @@
+//! One accepted connection: deadlines, HTTP, one request id, one access line; the answers come from a router.
+
+mod connection;
+mod io;
+pub mod limits;
+pub mod listener;
+mod measure;
+mod request;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::metrics::Metrics;
+use crate::tasks::{self, Tasks};
+
+/// Connections and what they share. One per set of listeners.
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Swapped whole by a reload; a request keeps the router that it began with.
+    router: ArcSwap<Router>,
+    http: config::Http,
+    access_log: bool,
+    tasks: Tasks,
+    permits: Arc<Semaphore>,
+    addresses: limits::Addresses,
+    measures: measure::Measures,
+    /// From SIGTERM on: answers close their connections.
+    draining: CancellationToken,
+    /// The end: what is still open is cut.
+    stop: CancellationToken,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    #[error("cannot start a connection worker")]
+    Worker(#[source] std::io::Error),
+    #[error("cannot share a listener with a connection worker")]
+    Listener(#[source] std::io::Error),
+}
+
+impl Edge {
+    pub fn new(
+        router: Router,
+        http: &config::Http,
+        access_log: bool,
+        tasks: &Tasks,
+        metrics: &Metrics,
+        listener: &'static str,
+        draining: CancellationToken,
+    ) -> Edge {
+        let shared = Shared {
+            router: ArcSwap::from_pointee(router),
+            http: http.clone(),
+            access_log,
+            tasks: tasks.clone(),
+            permits: Arc::new(Semaphore::new(http.max_connections)),
+            addresses: limits::Addresses::new(http.max_connections_per_address),
+            measures: measure::Measures::register(metrics, listener),
+            draining,
+            stop: CancellationToken::new(),
+        };
+        Edge {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Answers from now on come from `router`.
+    pub fn swap(&self, router: Router) {
+        self.shared.router.store(Arc::new(router));
+    }
+
+    /// Serves on threads of its own, each with a single-threaded runtime: connections never move between cores.
+    pub fn serve_on_workers(&self, listeners: &[TcpListener]) -> Result<(), EdgeError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = if self.shared.http.workers == 0 {
+            cores
+        } else {
+            self.shared.http.workers
+        };
+        for number in 0..workers {
+            let own = listeners
+                .iter()
+                .map(TcpListener::try_clone)
+                .collect::<Result<Vec<_>, _>>();
+            let own = own.map_err(EdgeError::Listener)?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.map_err(EdgeError::Worker)?;
+            let edge = self.clone();
+            let work = move || {
+                runtime.block_on(async {
+                    edge.serve(own);
+                    edge.shared.stop.cancelled().await;
+                });
+                // Blocking work of a cut request ends on its own; the process does not wait for it here.
+                runtime.shutdown_background();
+            };
+            tasks::thread(&format!("edge-{number}"), work).map_err(EdgeError::Worker)?;
+        }
+        Ok(())
+    }
+
+    /// Serves on the current runtime.
+    pub fn serve(&self, listeners: Vec<TcpListener>) {
+        for listener in listeners {
+            self.shared
+                .tasks
+                .spawn("accept", accept_loop(self.shared.clone(), listener));
+        }
+    }
+
+    /// Waits until no request is in flight, at most for `window`; then cuts what is left. Returns whether anything was.
+    pub async fn finish(&self, window: Duration) -> bool {
+        let idle = tokio::time::timeout(window, self.shared.measures.idle())
+            .await
+            .is_ok();
+        self.shared.stop.cancel();
+        !idle
+    }
+}
+
+async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(error = %error, "cannot watch a listener");
+            return;
+        }
+    };
+    loop {
+        let accepted = async {
+            let permit = shared.permits.clone().acquire_owned().await;
+            (permit, listener::accept(&listener).await)
+        };
+        let (permit, (stream, peer)) = tokio::select! {
+            accepted = accepted => accepted,
+            () = shared.stop.cancelled() => return shared.tasks.cancelled().await,
+            () = shared.tasks.cancelled() => return,
+        };
+        let Ok(permit) = permit else { return }; // the semaphore is never closed
+        let Some(place) = shared.addresses.enter(peer.ip()) else {
+            shared.measures.refused();
+            continue;
+        };
+        let shared_here = shared.clone();
+        let connection = async move {
+            connection::serve(&shared_here, stream, peer).await;
+            drop((permit, place));
+        };
+        drop(shared.tasks.short("connection", connection)); // it ends with its peer, its deadlines or `stop`
+    }
+}

@@ -1,0 +1,175 @@
+//! One request: an id, a check of its host, the router's answer, one access line when the last byte is out.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use futures_util::FutureExt as _;
+use http::header::{CONNECTION, HOST, HeaderName};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+
+use super::{Shared, measure};
+
+/// Ours in both directions: set on the request for the handlers, on the answer for the client.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub async fn answer(
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Result<Response<Recorded>, Infallible> {
+    let started = Instant::now();
+    let in_flight = shared.measures.begin();
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    let version = request.version();
+    let line = Line {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        peer,
+        id: id.clone(),
+        status: 0,
+        bytes: 0,
+        started,
+        complete: false,
+    };
+    let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"));
+    let mut response = if host_is_clear(&request) {
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let router = axum::Router::clone(&shared.router.load());
+        let answered = AssertUnwindSafe(router.oneshot(request.map(Body::new)))
+            .catch_unwind()
+            .await;
+        answered
+            .unwrap_or_else(|_| Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", &id)))
+            .unwrap_or_else(|e| match e {})
+    } else {
+        refusal(
+            StatusCode::BAD_REQUEST,
+            "Exactly one Host header is required",
+            &id,
+        )
+    };
+    response.headers_mut().insert(REQUEST_ID, id);
+    if shared.draining.is_cancelled() && version < Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let line = Line {
+        status: response.status().as_u16(),
+        ..line
+    };
+    Ok(response.map(|body| Recorded {
+        body,
+        line: Some(line),
+        shared,
+        _in_flight: in_flight,
+    }))
+}
+
+/// RFC 9112 §3.2: an HTTP/1.1 request has exactly one Host field; several could be routed one way and read another.
+fn host_is_clear<B>(request: &Request<B>) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    match request.version() {
+        Version::HTTP_11 => hosts == 1,
+        _ => hosts <= 1,
+    }
+}
+
+fn refusal(status: StatusCode, error: &str, id: &HeaderValue) -> Response<Body> {
+    let id = id.to_str().unwrap_or_default(); // made of hexadecimal digits above
+    let body = serde_json::json!({ "error": error, "id": id }).to_string();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+struct Line {
+    method: http::Method,
+    path: String,
+    peer: SocketAddr,
+    id: String,
+    status: u16,
+    bytes: u64,
+    started: Instant,
+    complete: bool,
+}
+
+/// An answer's body on its way out; its end, or the connection's, writes the access line.
+pub struct Recorded {
+    body: Body,
+    line: Option<Line>,
+    shared: Arc<Shared>,
+    _in_flight: measure::InFlight,
+}
+
+impl http_body::Body for Recorded {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(line) = &mut self.line else {
+            return polled;
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Poll::Ready(None) => line.complete = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        let took = line.started.elapsed();
+        self.shared
+            .measures
+            .answered(line.status, took.as_secs_f64(), line.bytes);
+        if !self.shared.access_log {
+            return;
+        }
+        let complete = line.complete || http_body::Body::is_end_stream(&self.body);
+        tracing::info!(
+            target: "seance::access",
+            method = %line.method,
+            path = line.path,
+            status = line.status,
+            bytes = line.bytes,
+            duration_ms = took.as_secs_f64() * 1e3,
+            address = %line.peer.ip(),
+            id = line.id,
+            complete,
+            "answered"
+        );
+    }
+}
