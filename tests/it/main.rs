@@ -1,5 +1,12 @@
 //! The integration tests: each file keeps one promise. They drive the real binary over real sockets.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and says where"
+)]
 
 mod harness;
 
 mod daemon_lifecycle;
+mod layers;
