@@ -24,6 +24,10 @@ pub struct Io {
 }
 
 impl Io {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a deadline that is polled, not a pause"
+    )]
     pub fn new(stream: TcpStream, write_timeout: Duration) -> Io {
         let deadline = Box::pin(tokio::time::sleep_until(Instant::now()));
         Io {

@@ -46,6 +46,10 @@ impl Builder {
         Builder::in_home(Home::Shared(home.to_owned()))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "of this environment a daemon sees only PATH"
+    )]
     fn in_home(home: Home) -> Builder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seance"));
         command

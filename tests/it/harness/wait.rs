@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 pub const CEILING: Duration = Duration::from_secs(60);
 
 /// Polls `probe` until `enough` likes what it sees.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two looks at the condition"
+)]
 pub fn wait_until<T: Debug>(
     what: &str,
     mut probe: impl FnMut() -> T,
