@@ -42,6 +42,8 @@ pub enum ValueError {
         "`{0}` is not the SHA-256 of a builder key: 64 hexadecimal digits (`seance key new` prints one)"
     )]
     BuilderKeyHash(String),
+    #[error("this is the SHA-256 of the empty key, which everybody has")]
+    EmptyKey,
 }
 
 impl AppName {
@@ -107,10 +109,14 @@ impl TryFrom<String> for BuilderKeyHash {
 
     fn try_from(text: String) -> Result<BuilderKeyHash, ValueError> {
         let mut hash = [0; 32];
-        match hex::decode_to_slice(text.trim(), &mut hash) {
-            Ok(()) => Ok(BuilderKeyHash(hash)),
-            Err(_) => Err(ValueError::BuilderKeyHash(text)),
+        if hex::decode_to_slice(text.trim(), &mut hash).is_err() {
+            return Err(ValueError::BuilderKeyHash(text));
         }
+        // `echo -n "$KEY" | sha256sum` with KEY unset: everybody would hold that key.
+        if hash == BuilderKeyHash::of("").0 {
+            return Err(ValueError::EmptyKey);
+        }
+        Ok(BuilderKeyHash(hash))
     }
 }
 

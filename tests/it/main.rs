@@ -8,5 +8,7 @@
 
 mod harness;
 
+mod config;
+
 mod daemon_lifecycle;
 mod layers;
