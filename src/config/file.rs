@@ -172,7 +172,7 @@ pub struct S3 {
     pub acl: bool,
     /// Size of one part of a multipart upload, bytes; at least 5 MiB, grown for objects above 10 000 parts.
     pub part_size_bytes: usize,
-    /// Parts of one object that are sent at the same time.
+    /// Parts in memory at the same time, of all uploads together: uploads take this times `part_size_bytes` of memory.
     pub parts_in_flight: usize,
     /// Time for one request that carries no large body, seconds.
     pub operation_timeout_seconds: u64,
@@ -193,7 +193,7 @@ impl Default for S3 {
             path_style: false,
             acl: true,
             part_size_bytes: 8 * 1024 * 1024,
-            parts_in_flight: 2,
+            parts_in_flight: 4,
             operation_timeout_seconds: 30,
             attempts: 4,
         }

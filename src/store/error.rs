@@ -32,6 +32,59 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot read the store's credentials")]
+    Credentials {
+        #[source]
+        source: crate::config::SecretError,
+    },
+    #[error("the store did not answer when asked to {action} {subject}")]
+    Unreachable {
+        action: &'static str,
+        subject: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error(
+        "the store does not let our keys {action} {subject} ({code}): check the access key id, the secret access key and \
+         what they may do"
+    )]
+    Denied {
+        action: &'static str,
+        subject: String,
+        code: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("cannot {action} {subject}: this machine's clock and the store's differ too much")]
+    ClockSkew {
+        action: &'static str,
+        subject: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("cannot {action} {subject}: there is no such bucket")]
+    NoBucket {
+        action: &'static str,
+        subject: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("the store asks for fewer requests; it did not {action} {subject}")]
+    Throttled {
+        action: &'static str,
+        subject: String,
+        #[source]
+        source: BoxError,
+    },
+    #[error("the store refused to {action} {subject} (status {status} {code})")]
+    Refused {
+        action: &'static str,
+        subject: String,
+        status: u16,
+        code: String,
+        #[source]
+        source: BoxError,
+    },
     #[error("the work to {action} {subject} was cut short")]
     Interrupted {
         action: &'static str,
@@ -49,7 +102,15 @@ impl StoreError {
     /// "come back later" (503), never "absent" (404).
     pub fn is_unavailable(&self) -> bool {
         match self {
-            StoreError::Io { .. } | StoreError::Interrupted { .. } => true,
+            StoreError::Io { .. }
+            | StoreError::Interrupted { .. }
+            | StoreError::Credentials { .. }
+            | StoreError::Unreachable { .. }
+            | StoreError::Denied { .. }
+            | StoreError::ClockSkew { .. }
+            | StoreError::NoBucket { .. }
+            | StoreError::Throttled { .. } => true,
+            StoreError::Refused { status, .. } => *status >= 500,
             StoreError::NotFound { .. }
             | StoreError::Full { .. }
             | StoreError::Obstructed { .. }

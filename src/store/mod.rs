@@ -13,22 +13,25 @@ mod error;
 mod filesystem;
 mod key;
 mod object;
+mod s3;
 
 use std::{borrow::Cow, ops::Range, time::Duration};
 
 use bytes::Bytes;
 
-use crate::config;
+use crate::{config, tasks::Tasks};
 
 pub use error::{BoxError, StoreError};
 pub use filesystem::Filesystem;
 pub use key::{Key, KeyError};
 pub use object::{Body, Object};
+pub use s3::S3;
 
 /// Where objects live. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Store {
     Filesystem(Filesystem),
+    S3(S3),
 }
 
 /// What a reader of the object is told about it. The file system keeps only the
@@ -70,12 +73,12 @@ pub enum Created {
 impl Store {
     /// Opens the store without waiting for any network: whether a bucket
     /// answers is found out by [`Store::reachable`].
-    pub async fn open(config: &config::Store) -> Result<Store, StoreError> {
+    pub async fn open(config: &config::Store, tasks: &Tasks) -> Result<Store, StoreError> {
         match config {
             config::Store::Filesystem { directory } => Ok(Store::Filesystem(
                 Filesystem::open(directory.clone()).await?,
             )),
-            config::Store::S3(_) => Err(StoreError::Unsupported { what: "S3" }),
+            config::Store::S3(bucket) => Ok(Store::S3(S3::open(bucket, tasks).await?)),
         }
     }
 
@@ -83,6 +86,7 @@ impl Store {
     pub async fn reachable(&self) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.reachable().await,
+            Store::S3(bucket) => bucket.reachable().await,
         }
     }
 
@@ -91,6 +95,7 @@ impl Store {
     pub async fn create_only(&self) -> Result<bool, StoreError> {
         match self {
             Store::Filesystem(_) => Ok(true),
+            Store::S3(bucket) => bucket.create_only().await,
         }
     }
 
@@ -101,6 +106,7 @@ impl Store {
             Store::Filesystem(files) => {
                 Ok(Writer::Filesystem(files.writer(key, attributes).await?))
             }
+            Store::S3(bucket) => Ok(Writer::S3(Box::new(bucket.writer(key, attributes)))),
         }
     }
 
@@ -113,6 +119,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.put(key, content, attributes).await,
+            Store::S3(bucket) => bucket.put(key, content, attributes).await,
         }
     }
 
@@ -125,6 +132,7 @@ impl Store {
     ) -> Result<Created, StoreError> {
         match self {
             Store::Filesystem(files) => files.create(key, content, attributes).await,
+            Store::S3(bucket) => bucket.create(key, content, attributes).await,
         }
     }
 
@@ -133,6 +141,7 @@ impl Store {
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, StoreError> {
         match self {
             Store::Filesystem(files) => files.get(key, range).await,
+            Store::S3(bucket) => bucket.get(key, range).await,
         }
     }
 
@@ -145,6 +154,7 @@ impl Store {
     pub async fn head(&self, key: &Key) -> Result<Option<Meta>, StoreError> {
         match self {
             Store::Filesystem(files) => files.head(key).await,
+            Store::S3(bucket) => bucket.head(key).await,
         }
     }
 
@@ -158,6 +168,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.copy(from, to, attributes).await,
+            Store::S3(bucket) => bucket.copy(from, to, attributes).await,
         }
     }
 
@@ -172,6 +183,7 @@ impl Store {
     ) -> Result<Vec<Meta>, StoreError> {
         match self {
             Store::Filesystem(files) => files.list(prefix, after, limit).await,
+            Store::S3(bucket) => bucket.list(prefix, after, limit).await,
         }
     }
 
@@ -179,15 +191,35 @@ impl Store {
     pub async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.delete(key).await,
+            Store::S3(bucket) => bucket.delete(key).await,
         }
     }
 
-    /// A URL that reads the object without credentials for `valid` (S3 only).
-    pub async fn presign_get(&self, _key: &Key, _valid: Duration) -> Result<String, StoreError> {
+    /// A URL that reads the object without credentials for `valid`, at most a
+    /// week (S3 only).
+    pub async fn presign_get(&self, key: &Key, valid: Duration) -> Result<String, StoreError> {
         match self {
-            Store::Filesystem(_) => Err(StoreError::Unsupported {
-                what: "presign URLs",
-            }),
+            Store::Filesystem(_) => Err(StoreError::Unsupported { what: "sign URLs" }),
+            Store::S3(bucket) => bucket.presign_get(key, valid).await,
+        }
+    }
+
+    /// A URL to which the object may be PUT without credentials for `valid`,
+    /// with exactly this type and, where given, length (S3 only).
+    pub async fn presign_put(
+        &self,
+        key: &Key,
+        valid: Duration,
+        content_type: &str,
+        content_length: Option<u64>,
+    ) -> Result<String, StoreError> {
+        match self {
+            Store::Filesystem(_) => Err(StoreError::Unsupported { what: "sign URLs" }),
+            Store::S3(bucket) => {
+                bucket
+                    .presign_put(key, valid, content_type, content_length)
+                    .await
+            }
         }
     }
 
@@ -196,6 +228,7 @@ impl Store {
     pub async fn remove_stale(&self, before: jiff::Timestamp) -> Result<usize, StoreError> {
         match self {
             Store::Filesystem(files) => files.remove_stale(before).await,
+            Store::S3(bucket) => bucket.remove_stale(before).await,
         }
     }
 }
@@ -204,6 +237,7 @@ impl Store {
 #[derive(Debug)]
 pub enum Writer {
     Filesystem(filesystem::Writer),
+    S3(Box<s3::Writer>),
 }
 
 impl Writer {
@@ -212,6 +246,7 @@ impl Writer {
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         match self {
             Writer::Filesystem(writer) => writer.write(bytes).await,
+            Writer::S3(writer) => writer.write(bytes).await,
         }
     }
 
@@ -219,6 +254,7 @@ impl Writer {
     pub async fn finish(self) -> Result<u64, StoreError> {
         match self {
             Writer::Filesystem(writer) => writer.finish().await,
+            Writer::S3(writer) => writer.finish().await,
         }
     }
 }

@@ -19,6 +19,8 @@ use nix::{
 };
 
 use self::{root::Root, staged::Staged};
+use crate::tasks;
+
 use super::{Attributes, Body, Created, Key, Meta, Object, StoreError, Visibility};
 
 pub(super) use chunks::chunks;
@@ -295,16 +297,12 @@ fn meta(key: Key, stat: &FileStat) -> Meta {
 }
 
 /// Runs `work` on a blocking thread; a panic there becomes an error here.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "file operations block; each is awaited by the call that asked for it"
-)]
 async fn blocking<T: Send + 'static>(
     action: &'static str,
     subject: String,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
+    match tasks::blocking(action, work).await {
         Ok(result) => result,
         Err(source) => Err(StoreError::Interrupted {
             action,
