@@ -58,6 +58,7 @@ pub enum DaemonError {
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: Option<PathBuf>, environment: Environment) -> Result<(), DaemonError> {
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -66,6 +67,16 @@ pub fn run(config: Option<PathBuf>, environment: Environment) -> Result<(), Daem
     // Blocking work that is still running belongs to cut requests; it must not hold up the exit.
     runtime.shutdown_background();
     ended
+}
+
+/// The soft limit of 1024 descriptors is for programs that use select(2); every connection here is one.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(error = %error, "cannot raise the limit of open files");
+    }
 }
 
 /// Where the configuration comes from, to be read again on reload.

@@ -1,6 +1,11 @@
-//! Start, ready, drain, reload, exit.
+//! Start, ready, reload, drain, exit.
 
-use crate::harness::Builder;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use crate::harness::http::{Connection, get, head};
+use crate::harness::wait::wait_until;
+use crate::harness::{Builder, Daemon};
 
 #[test]
 fn it_becomes_ready_on_embedded_defaults_and_ends_on_sigterm() {
@@ -10,6 +15,22 @@ fn it_becomes_ready_on_embedded_defaults_and_ends_on_sigterm() {
     let (status, log) = daemon.stop();
     assert!(status.success(), "{log}");
     assert!(!log.contains(&key), "the key must not be in a log:\n{log}");
+}
+
+#[test]
+fn the_builder_key_is_private_and_the_same_after_a_restart() {
+    use std::os::unix::fs::MetadataExt as _;
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let first = Builder::at(home.path()).start();
+    let key = first.builder_key();
+    let mode = |file: &str| {
+        std::fs::metadata(first.state().join(file))
+            .expect("it exists")
+            .mode()
+    };
+    assert_eq!(mode("builder-key") & 0o777, 0o600);
+    first.stop();
+    assert_eq!(Builder::at(home.path()).start().builder_key(), key);
 }
 
 #[test]
@@ -23,4 +44,167 @@ fn a_second_daemon_on_the_same_state_is_refused() {
         log.contains("another seance uses the state directory"),
         "{log}"
     );
+}
+
+#[test]
+fn an_address_in_use_is_an_error_that_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let started = Builder::new()
+        .env("SEANCE_HTTP__LISTEN", &address)
+        .try_start();
+    let Err((_, log)) = started else {
+        panic!("it started")
+    };
+    assert!(
+        log.contains(&format!("cannot listen on {address} (`http.listen`)")),
+        "{log}"
+    );
+    assert!(log.contains("because: Address already in use"), "{log}");
+}
+
+/// A listening socket that a child inherits.
+fn inheritable() -> (OwnedFd, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address").to_string();
+    // SAFETY: F_DUPFD gives a new descriptor (without close-on-exec) that nothing else owns.
+    #[expect(unsafe_code, reason = "a descriptor that is inherited has no type")]
+    let inherited =
+        unsafe { OwnedFd::from_raw_fd(libc::fcntl(listener.as_raw_fd(), libc::F_DUPFD, 50)) };
+    (inherited, address)
+}
+
+/// Starts the daemon as systemd would with these sockets, given as (name, descriptor).
+fn activated(builder: Builder, sockets: &[(&str, &OwnedFd)]) -> Builder {
+    let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+    let redirections: Vec<String> = sockets
+        .iter()
+        .enumerate()
+        .map(|(index, (_, socket))| format!("{}<&{}", index + 3, socket.as_raw_fd()))
+        .collect();
+    let script = format!(
+        "LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={} exec \"$0\" \"$@\" {}",
+        sockets.len(),
+        names.join(":"),
+        redirections.join(" ")
+    );
+    builder.under(&["bash", "-c", &script])
+}
+
+#[test]
+fn inherited_sockets_are_taken_by_name_and_serve() {
+    let (http, http_address) = inheritable();
+    let (second, second_address) = inheritable();
+    let (metrics, metrics_address) = inheritable();
+    let builder = Builder::new()
+        .env(
+            "SEANCE_HTTP__LISTEN",
+            &format!("{http_address},{second_address}"),
+        )
+        .env("SEANCE_METRICS__LISTEN", &metrics_address);
+    // The order of descriptors says nothing: names do.
+    let sockets = [("metrics", &metrics), ("http", &http), ("http", &second)];
+    let daemon = activated(builder, &sockets).start();
+    for address in [&http_address, &second_address] {
+        assert_eq!(
+            get(address.parse().expect("an address"), "/health/live").status,
+            200
+        );
+    }
+    assert_eq!(
+        daemon.metrics.expect("metrics").to_string(),
+        metrics_address
+    );
+}
+
+#[test]
+fn an_inherited_socket_that_contradicts_the_configuration_is_refused() {
+    let (http, address) = inheritable();
+    let contradicting = Builder::new().env("SEANCE_HTTP__LISTEN", "127.0.0.1:1");
+    let Err((_, log)) = activated(contradicting, &[("http", &http)]).try_start() else {
+        panic!("it started")
+    };
+    assert!(
+        log.contains(&address) && log.contains("127.0.0.1:1") && log.contains("http.listen"),
+        "{log}"
+    );
+    let Err((_, log)) = activated(Builder::new(), &[("smtp", &http)]).try_start() else {
+        panic!("it started")
+    };
+    assert!(log.contains("sockets named `smtp`"), "{log}");
+}
+
+#[test]
+fn a_reload_changes_what_it_can_and_a_bad_file_keeps_the_old_one() {
+    let daemon = Builder::new()
+        .config("[http]\ncors_origins = [\"https://a.example\"]\n")
+        .start();
+    let allowed = |daemon: &Daemon| {
+        let mut connection = Connection::open(daemon.http);
+        connection.send(&head(
+            "GET",
+            "/health/live",
+            &[("Origin", "https://b.example")],
+            None,
+        ));
+        let answer = connection.answer(true);
+        answer
+            .header("access-control-allow-origin")
+            .map(str::to_owned)
+    };
+    assert_eq!(allowed(&daemon), None);
+    let broken = daemon.reload("[http]\ncors_orgins = []\n");
+    assert!(broken.contains("reload failed"), "{broken}");
+    assert!(
+        daemon.log().contains("did you mean `http.cors_origins`"),
+        "{}",
+        daemon.log()
+    );
+    assert_eq!(allowed(&daemon), None);
+    let ready =
+        daemon.reload("[http]\ncors_origins = [\"https://b.example\"]\nmax_connections = 5\n");
+    assert!(ready.contains("STATUS=reloaded"), "{ready}");
+    assert_eq!(allowed(&daemon).as_deref(), Some("https://b.example"));
+    let log = daemon.log();
+    assert!(
+        log.contains("it takes effect with the next restart") && log.contains("\"http\""),
+        "{log}"
+    );
+}
+
+#[test]
+fn the_log_filter_changes_on_reload() {
+    let daemon = Builder::new().config("[log]\nfilter = \"error\"\n").start();
+    get(daemon.http, "/health/live");
+    daemon.reload("[log]\nfilter = \"info\"\n");
+    let answer = get(daemon.http, "/health/live");
+    let id = answer.header("x-request-id").expect("an id").to_owned();
+    let log = wait_until("the access line", || daemon.log(), |log| log.contains(&id));
+    assert_eq!(log.matches("/health/live").count(), 1, "{log}");
+}
+
+#[test]
+fn the_watchdog_is_pinged_through_the_listener() {
+    let daemon = Builder::new().env("WATCHDOG_USEC", "200000").start();
+    daemon.notification("WATCHDOG=1");
+    daemon.notification("WATCHDOG=1");
+    let log = wait_until(
+        "the probe's line",
+        || daemon.log(),
+        |log| log.contains("/health/live"),
+    );
+    assert!(log.contains("status=200"), "{log}");
+}
+
+#[test]
+fn an_idle_connection_is_closed_by_the_drain_and_does_not_hold_it_up() {
+    let daemon = Builder::new().start();
+    let mut connection = Connection::open(daemon.http);
+    connection.send(&head("GET", "/health/live", &[], None));
+    assert_eq!(connection.answer(true).status, 200);
+    let started = std::time::Instant::now();
+    let (status, log) = daemon.stop();
+    assert!(status.success(), "{log}");
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+    assert!(connection.is_closed());
 }

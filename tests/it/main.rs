@@ -11,4 +11,6 @@ mod harness;
 mod config;
 
 mod daemon_lifecycle;
+mod edge;
+mod journal;
 mod layers;

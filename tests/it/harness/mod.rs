@@ -2,6 +2,7 @@
 
 pub mod command;
 mod daemon;
+pub mod http;
 pub mod wait;
 
 pub use daemon::{Builder, Daemon};

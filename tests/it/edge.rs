@@ -1,0 +1,171 @@
+//! A connection has deadlines and bounds, and a request is clear or refused.
+
+use std::time::Instant;
+
+use crate::harness::Builder;
+use crate::harness::http::{Connection, get, head, request};
+use crate::harness::wait::wait_until;
+
+#[test]
+fn every_answer_carries_the_id_that_its_log_line_has() {
+    let daemon = Builder::new().env("SEANCE_LOG__FORMAT", "json").start();
+    let answer = request(
+        daemon.http,
+        "GET",
+        "/health/live?token=secret",
+        &[("X-Request-Id", "forged")],
+        b"",
+    );
+    let id = answer
+        .header("x-request-id")
+        .expect("a request id")
+        .to_owned();
+    assert_ne!(id, "forged");
+    let (_, log) = daemon.stop();
+    let line = log.lines().find(|line| line.contains(&id));
+    let line: serde_json::Value =
+        serde_json::from_str(line.expect("an access line")).expect("JSON");
+    assert_eq!(line["path"], "/health/live");
+    assert_eq!(line["status"], 200);
+    assert!(!log.contains("secret"), "a query never reaches the log");
+}
+
+#[test]
+fn access_lines_can_be_switched_off() {
+    let daemon = Builder::new().env("SEANCE_LOG__ACCESS", "false").start();
+    assert_eq!(get(daemon.http, "/health/live").status, 200);
+    assert!(!daemon.stop().1.contains("/health/live"));
+}
+
+#[test]
+fn a_request_without_a_host_or_with_two_is_refused() {
+    let daemon = Builder::new().start();
+    for wrong in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    ] {
+        let mut connection = Connection::open(daemon.http);
+        connection.send(wrong.as_bytes());
+        let answer = connection.answer(true);
+        assert_eq!(answer.status, 400, "{wrong:?}");
+        assert!(answer.json()["id"].is_string());
+    }
+}
+
+#[test]
+fn a_client_that_is_too_slow_with_its_head_is_cut() {
+    let daemon = Builder::new()
+        .env("SEANCE_HTTP__HEADER_TIMEOUT_SECONDS", "1")
+        .start();
+    for begun in ["", "GET / HT", "PRI * HTTP/2.0\r\n"] {
+        let started = Instant::now();
+        let mut connection = Connection::open(daemon.http);
+        connection.send(begun.as_bytes());
+        let answer = connection.try_answer(true);
+        assert!(
+            answer.is_none_or(|answer| answer.status == 408),
+            "{begun:?}"
+        );
+        assert!(
+            started.elapsed().as_secs() < 15,
+            "{begun:?} held for {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[test]
+fn a_head_above_the_limit_is_answered_431_and_one_of_18_kb_is_not() {
+    let daemon = Builder::new().start();
+    let ranges = "x".repeat(18 * 1024);
+    assert_eq!(
+        request(
+            daemon.http,
+            "GET",
+            "/health/live",
+            &[("X-Long", &ranges)],
+            b""
+        )
+        .status,
+        200
+    );
+    let daemon = Builder::new()
+        .env("SEANCE_HTTP__MAX_HEADER_BYTES", "8192")
+        .start();
+    assert_eq!(
+        request(
+            daemon.http,
+            "GET",
+            "/health/live",
+            &[("X-Long", &ranges)],
+            b""
+        )
+        .status,
+        431
+    );
+    let daemon = Builder::new().env("SEANCE_HTTP__MAX_HEADERS", "16").start();
+    let many: Vec<String> = (0..20).map(|n| format!("X-{n}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "1")).collect();
+    assert_eq!(
+        request(daemon.http, "GET", "/health/live", &many, b"").status,
+        431
+    );
+}
+
+#[test]
+fn a_connection_over_the_total_waits_until_another_one_ends() {
+    let daemon = Builder::new()
+        .env("SEANCE_HTTP__MAX_CONNECTIONS", "1")
+        .start();
+    let mut first = Connection::open(daemon.http);
+    first.send(&head("GET", "/health/live", &[], None));
+    assert_eq!(first.answer(true).status, 200);
+    let mut second = Connection::open(daemon.http);
+    second.send(&head("GET", "/health/live", &[], None));
+    second
+        .stream()
+        .set_read_timeout(Some(std::time::Duration::from_millis(100)))
+        .expect("a read timeout");
+    let mut byte = [0];
+    assert!(
+        std::io::Read::read(&mut second.stream(), &mut byte).is_err(),
+        "answered over the limit"
+    );
+    second
+        .stream()
+        .set_read_timeout(Some(crate::harness::wait::CEILING))
+        .expect("a read timeout");
+    drop(first);
+    assert_eq!(second.answer(true).status, 200);
+}
+
+#[test]
+fn the_number_of_workers_is_an_option() {
+    let daemon = Builder::new().env("SEANCE_HTTP__WORKERS", "3").start();
+    assert_eq!(get(daemon.http, "/health/live").status, 200);
+    let workers = || {
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", daemon.child.id())).expect("threads");
+        let names =
+            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.starts_with("edge-")).count()
+    };
+    wait_until("three workers run", workers, |count| *count == 3);
+}
+
+#[test]
+fn metrics_are_served_on_their_own_listener_only() {
+    let daemon = Builder::new().start();
+    get(daemon.http, "/health/live");
+    let metrics = get(daemon.metrics.expect("a metrics address"), "/metrics");
+    assert!(
+        metrics
+            .text()
+            .contains("seance_http_requests_total{listener=\"http\",status=\"200\"} 1"),
+        "{}",
+        metrics.text()
+    );
+    assert_eq!(get(daemon.http, "/metrics").status, 404);
+    let off = Builder::new().env("SEANCE_METRICS__LISTEN", "").start();
+    assert!(off.metrics.is_none());
+}
