@@ -180,6 +180,8 @@ fn path_like() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn an_accepted_path_breaks_no_rule_and_stays_below_its_root(text in path_like()) {
         if let Ok(path) = ReleasePath::parse(&text) {
