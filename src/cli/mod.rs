@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check_config;
+mod check_storage;
 mod key;
 
 use std::error::Error;
@@ -38,6 +39,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Find out what the configured store really does; cleans up after itself
+    ///
+    /// Exit codes: 0 everything works; 3 seance works on it, with the restrictions the table names; 1 something that
+    /// seance needs does not work, or the store cannot be reached; 130 interrupted.
+    CheckStorage(check_storage::CheckStorage),
     /// Print every configuration option with its default
     ConfigReference,
     /// Builder keys: what CI shows to be allowed to deploy
@@ -55,6 +61,12 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             daemon::run(config, environment)?;
         }
         Command::CheckConfig { file, json } => return Ok(check_config::run(&file, json)),
+        Command::CheckStorage(arguments) => {
+            return Ok(check_storage::run(
+                &arguments,
+                systemd::Environment::take()?,
+            )?);
+        }
         Command::ConfigReference => print(&config::reference::reference()),
         Command::Key(command) => key::run(&command)?,
     }

@@ -13,6 +13,7 @@ mod error;
 mod filesystem;
 mod key;
 mod object;
+pub mod probe;
 mod s3;
 
 use std::{borrow::Cow, ops::Range, time::Duration};
@@ -27,7 +28,8 @@ pub use key::{Key, KeyError};
 pub use object::{Body, Object};
 pub use s3::S3;
 
-/// Where objects live. Cheap to clone.
+/// Where objects live. Cheap to clone. The SDK's futures hold 16 KiB and more:
+/// boxed, they cost nothing where there is no bucket.
 #[derive(Debug, Clone)]
 pub enum Store {
     Filesystem(Filesystem),
@@ -86,7 +88,7 @@ impl Store {
     pub async fn reachable(&self) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.reachable().await,
-            Store::S3(bucket) => bucket.reachable().await,
+            Store::S3(bucket) => Box::pin(bucket.reachable()).await,
         }
     }
 
@@ -95,7 +97,7 @@ impl Store {
     pub async fn create_only(&self) -> Result<bool, StoreError> {
         match self {
             Store::Filesystem(_) => Ok(true),
-            Store::S3(bucket) => bucket.create_only().await,
+            Store::S3(bucket) => Box::pin(bucket.create_only()).await,
         }
     }
 
@@ -119,7 +121,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.put(key, content, attributes).await,
-            Store::S3(bucket) => bucket.put(key, content, attributes).await,
+            Store::S3(bucket) => Box::pin(bucket.put(key, content, attributes)).await,
         }
     }
 
@@ -132,7 +134,7 @@ impl Store {
     ) -> Result<Created, StoreError> {
         match self {
             Store::Filesystem(files) => files.create(key, content, attributes).await,
-            Store::S3(bucket) => bucket.create(key, content, attributes).await,
+            Store::S3(bucket) => Box::pin(bucket.create(key, content, attributes)).await,
         }
     }
 
@@ -141,7 +143,7 @@ impl Store {
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Object, StoreError> {
         match self {
             Store::Filesystem(files) => files.get(key, range).await,
-            Store::S3(bucket) => bucket.get(key, range).await,
+            Store::S3(bucket) => Box::pin(bucket.get(key, range)).await,
         }
     }
 
@@ -154,7 +156,7 @@ impl Store {
     pub async fn head(&self, key: &Key) -> Result<Option<Meta>, StoreError> {
         match self {
             Store::Filesystem(files) => files.head(key).await,
-            Store::S3(bucket) => bucket.head(key).await,
+            Store::S3(bucket) => Box::pin(bucket.head(key)).await,
         }
     }
 
@@ -168,7 +170,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.copy(from, to, attributes).await,
-            Store::S3(bucket) => bucket.copy(from, to, attributes).await,
+            Store::S3(bucket) => Box::pin(bucket.copy(from, to, attributes)).await,
         }
     }
 
@@ -183,7 +185,7 @@ impl Store {
     ) -> Result<Vec<Meta>, StoreError> {
         match self {
             Store::Filesystem(files) => files.list(prefix, after, limit).await,
-            Store::S3(bucket) => bucket.list(prefix, after, limit).await,
+            Store::S3(bucket) => Box::pin(bucket.list(prefix, after, limit)).await,
         }
     }
 
@@ -191,7 +193,7 @@ impl Store {
     pub async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         match self {
             Store::Filesystem(files) => files.delete(key).await,
-            Store::S3(bucket) => bucket.delete(key).await,
+            Store::S3(bucket) => Box::pin(bucket.delete(key)).await,
         }
     }
 
@@ -200,7 +202,7 @@ impl Store {
     pub async fn presign_get(&self, key: &Key, valid: Duration) -> Result<String, StoreError> {
         match self {
             Store::Filesystem(_) => Err(StoreError::Unsupported { what: "sign URLs" }),
-            Store::S3(bucket) => bucket.presign_get(key, valid).await,
+            Store::S3(bucket) => Box::pin(bucket.presign_get(key, valid)).await,
         }
     }
 
@@ -216,9 +218,7 @@ impl Store {
         match self {
             Store::Filesystem(_) => Err(StoreError::Unsupported { what: "sign URLs" }),
             Store::S3(bucket) => {
-                bucket
-                    .presign_put(key, valid, content_type, content_length)
-                    .await
+                Box::pin(bucket.presign_put(key, valid, content_type, content_length)).await
             }
         }
     }
@@ -228,7 +228,7 @@ impl Store {
     pub async fn remove_stale(&self, before: jiff::Timestamp) -> Result<usize, StoreError> {
         match self {
             Store::Filesystem(files) => files.remove_stale(before).await,
-            Store::S3(bucket) => bucket.remove_stale(before).await,
+            Store::S3(bucket) => Box::pin(bucket.abort_uploads("", before)).await,
         }
     }
 }
@@ -246,7 +246,7 @@ impl Writer {
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         match self {
             Writer::Filesystem(writer) => writer.write(bytes).await,
-            Writer::S3(writer) => writer.write(bytes).await,
+            Writer::S3(writer) => Box::pin(writer.write(bytes)).await,
         }
     }
 
@@ -254,7 +254,7 @@ impl Writer {
     pub async fn finish(self) -> Result<u64, StoreError> {
         match self {
             Writer::Filesystem(writer) => writer.finish().await,
-            Writer::S3(writer) => writer.finish().await,
+            Writer::S3(writer) => Box::pin(writer.finish()).await,
         }
     }
 }

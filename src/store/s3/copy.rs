@@ -113,6 +113,10 @@ impl S3 {
             .copy_source(self.copy_source(from))
             .copy_source_range(format!("bytes={}-{}", range.start, range.end - 1))
             .customize()
+            // Ceph insists on the length of the body that there is not.
+            .mutate_request(|request| {
+                request.headers_mut().insert("content-length", "0");
+            })
             .config_override(client::moving(self.shared.timeout, range.end - range.start))
             .send()
             .await

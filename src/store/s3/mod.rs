@@ -4,6 +4,7 @@ mod client;
 mod copy;
 mod create;
 mod failure;
+mod inspect;
 mod multipart;
 mod read;
 mod writer;

@@ -161,7 +161,7 @@ impl S3 {
         })
     }
 
-    async fn upload_part(
+    pub(super) async fn upload_part(
         &self,
         key: &Key,
         upload: &str,
@@ -253,15 +253,15 @@ impl S3 {
         }
     }
 
-    /// Aborts the uploads begun before `before`; returns how many.
-    pub(in crate::store) async fn remove_stale(
+    /// Aborts the uploads under `prefix` begun before `before`; returns how many.
+    pub(in crate::store) async fn abort_uploads(
         &self,
+        prefix: &str,
         before: jiff::Timestamp,
     ) -> Result<usize, StoreError> {
-        let subject = "unfinished uploads";
         let deed = Deed {
             action: "list",
-            subject,
+            subject: "unfinished uploads",
         };
         let mut removed = 0;
         let mut after: (Option<String>, Option<String>) = (None, None);
@@ -270,6 +270,7 @@ impl S3 {
                 .client()
                 .list_multipart_uploads()
                 .bucket(self.bucket())
+                .prefix(prefix)
                 .set_key_marker(after.0.take())
                 .set_upload_id_marker(after.1.take())
                 .send()
