@@ -130,7 +130,7 @@ impl Probe<'_> {
 
     pub(super) async fn presigned_get(&self, bucket: &S3) -> Result<Verdict, StoreError> {
         let key = self.put("presigned", "signed", Visibility::Private).await?;
-        let url = bucket.presign_get(&key, A_MINUTE).await?;
+        let url = self.store.presign_get(&key, A_MINUTE).await?;
         let answer = bucket.ask("GET", &url, &[], Bytes::new()).await?;
         if answer.status == 200 && answer.body == "signed" {
             yes()
@@ -141,7 +141,8 @@ impl Probe<'_> {
 
     pub(super) async fn presigned_put(&self, bucket: &S3) -> Result<Verdict, StoreError> {
         let key = self.key("presigned-put")?;
-        let url = bucket
+        let url = self
+            .store
             .presign_put(&key, A_MINUTE, "text/plain", Some(6))
             .await?;
         let body = Bytes::from_static(b"signed");
@@ -164,7 +165,7 @@ impl Probe<'_> {
         let key = self
             .put("ranges", "0123456789", Visibility::Private)
             .await?;
-        let url = bucket.presign_get(&key, A_MINUTE).await?;
+        let url = self.store.presign_get(&key, A_MINUTE).await?;
         let answer = bucket
             .ask("GET", &url, &[("range", "bytes=0-1,5-6")], Bytes::new())
             .await?;

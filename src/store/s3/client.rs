@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::{
     Client,
     config::{
-        BehaviorVersion, ConfigBag, Credentials, Region, RequestChecksumCalculation,
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation,
         ResponseChecksumValidation, StalledStreamProtectionConfig,
         interceptors::InterceptorContext,
         retry::{ClassifyRetry, RetryAction, RetryConfig},
