@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, StoreKind, Updates};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use secret::{Secret, SecretError, SecretSource};
-pub use types::{AppName, BuilderKeyHash, StorePrefix, ValueError};
+pub use types::{AppName, BuilderKeyHash, StorePrefix, subscriber};
 
 /// The smallest part that S3 accepts for all but the last part of a multipart upload, bytes.
 const S3_PART_LEAST: usize = 5 * 1024 * 1024;
@@ -111,6 +111,14 @@ pub fn load(
     let file = layers::load(path, environment)?;
     if file.http.listen.is_empty() {
         return Err(ConfigError::NoListener);
+    }
+    for origin in file
+        .http
+        .cors_origins
+        .iter()
+        .filter(|origin| *origin != "*")
+    {
+        address("http.cors_origins", origin)?;
     }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     check_ranges(&file)?;
@@ -349,7 +357,9 @@ fn store(file: file::Store, credentials: Option<&Path>) -> Result<Store, ConfigE
 }
 
 fn address(key: &str, value: &str) -> Result<(), ConfigError> {
-    if value.starts_with("https://") || value.starts_with("http://") {
+    if (value.starts_with("https://") || value.starts_with("http://"))
+        && value.bytes().all(|b| b.is_ascii_graphic())
+    {
         return Ok(());
     }
     Err(ConfigError::Address {

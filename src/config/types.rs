@@ -1,6 +1,7 @@
 //! The vocabulary of the configuration: values that were checked once, when they were read.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,5 +156,16 @@ impl fmt::Display for AppName {
 impl fmt::Display for StorePrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What counts as one peer in limits per address: an IPv4 address, or the /64 that an IPv6 subscriber has (RFC 6177).
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
     }
 }

@@ -1,8 +1,10 @@
 //! How many connections one address may hold.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::subscriber;
 
 pub struct Addresses {
     most: usize,
@@ -25,7 +27,7 @@ impl Addresses {
 
     /// `None` when the address holds as many connections as it may. Bounded by the number of connections.
     pub fn enter(&self, address: IpAddr) -> Option<Place> {
-        let address = bucket(address);
+        let address = subscriber(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_insert(0);
         if *count >= self.most && !address.is_loopback() {
@@ -48,16 +50,5 @@ impl Drop for Place {
                 open.remove(&self.address);
             }
         }
-    }
-}
-
-/// One IPv6 subscriber has a /64 (RFC 6177), so addresses within it count as one.
-pub fn bucket(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address => address,
     }
 }
