@@ -14,3 +14,4 @@ mod daemon_lifecycle;
 mod edge;
 mod journal;
 mod layers;
+mod signaling_protocol;
