@@ -1,0 +1,329 @@
+//! What is published now: the fold of the log's records, nothing else.
+//!
+//! Pure. Two nodes that folded the same records hold equal states, whatever snapshots they began with.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::path::ReleasePath;
+use super::record::{Event, File, Record, ReleaseId};
+use crate::config::StorePrefix;
+
+/// How long a repeated request is recognised by its idempotency key.
+pub const REPLAY_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
+/// The fold of records 1 to `head`. Cloning is cheap; [`State::apply`] copies what it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    head: u64,
+    /// Ids of records 1 to `head`, in order. They tell one bucket's log from another's, and staged content
+    /// that became true from leftovers.
+    ids: Arc<Vec<ReleaseId>>,
+    trees: BTreeMap<StorePrefix, Arc<Tree>>,
+    replays: Arc<Vec<Replay>>,
+}
+
+/// The files under one store prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    #[serde(with = "as_list")]
+    files: BTreeMap<ReleasePath, Arc<File>>,
+}
+
+/// A successful request that may be repeated: the answer is in record `n`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    pub prefix: StorePrefix,
+    #[serde(with = "super::record::hexadecimal")]
+    pub key_sha256: [u8; 32],
+    #[serde(with = "super::record::hexadecimal")]
+    pub fingerprint: [u8; 32],
+    pub n: u64,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {n} of the release log cannot follow record {head}")]
+pub struct OutOfOrder {
+    pub n: u64,
+    pub head: u64,
+}
+
+impl State {
+    /// Number of the last record in it; 0 before the first.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    pub fn ids(&self) -> &[ReleaseId] {
+        &self.ids
+    }
+
+    /// The files under `prefix`; empty for a prefix that nothing was ever published to.
+    pub fn tree(&self, prefix: &StorePrefix) -> Arc<Tree> {
+        self.trees.get(prefix).cloned().unwrap_or_default()
+    }
+
+    /// All files of all prefixes.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.trees.values().flat_map(|tree| tree.files.values())
+    }
+
+    /// The success that was recorded under this idempotency key within the last 24 hours.
+    pub fn replay(
+        &self,
+        prefix: &StorePrefix,
+        key_sha256: &[u8; 32],
+        now: Timestamp,
+    ) -> Option<&Replay> {
+        self.replays.iter().rev().find(|replay| {
+            replay.prefix == *prefix && replay.key_sha256 == *key_sha256 && is_fresh(replay.at, now)
+        })
+    }
+
+    /// Takes the next record in: removals first, then its files.
+    pub fn apply(&mut self, record: &Record) -> Result<(), OutOfOrder> {
+        if record.n != self.head + 1 {
+            return Err(OutOfOrder {
+                n: record.n,
+                head: self.head,
+            });
+        }
+        self.head = record.n;
+        Arc::make_mut(&mut self.ids).push(record.id);
+        match &record.event {
+            Event::Deploy(deployed) => {
+                let tree = Arc::make_mut(self.trees.entry(record.prefix.clone()).or_default());
+                for path in &deployed.removed {
+                    tree.files.remove(path);
+                }
+                for file in &deployed.files {
+                    tree.files.insert(file.path.clone(), file.clone());
+                }
+            }
+        }
+        if let Some(idempotency) = &record.idempotency {
+            let replays = Arc::make_mut(&mut self.replays);
+            replays.retain(|replay| is_fresh(replay.at, record.at));
+            replays.push(Replay {
+                prefix: record.prefix.clone(),
+                key_sha256: idempotency.key_sha256,
+                fingerprint: idempotency.fingerprint,
+                n: record.n,
+                at: record.at,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at) < REPLAY_WINDOW
+}
+
+impl Tree {
+    pub fn file(&self, path: &str) -> Option<&Arc<File>> {
+        self.files.get(path)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.files.values()
+    }
+
+    /// The files in a directory and below, in the order of their paths; `directory` without a trailing `/`.
+    pub fn below<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = &'a Arc<File>> {
+        let from = format!("{directory}/");
+        self.files
+            .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
+            .take_while(move |(path, _)| is_below(path, directory))
+            .map(|(_, file)| file)
+    }
+}
+
+fn is_below(path: &ReleasePath, directory: &str) -> bool {
+    path.as_str()
+        .strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The map as the list of its values, which carry their keys.
+mod as_list {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::release::path::ReleasePath;
+    use crate::release::record::File;
+
+    pub fn serialize<S: Serializer>(
+        files: &BTreeMap<ReleasePath, Arc<File>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(files.values())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<ReleasePath, Arc<File>>, D::Error> {
+        let files = Vec::<Arc<File>>::deserialize(deserializer)?;
+        Ok(files
+            .into_iter()
+            .map(|file| (file.path.clone(), file))
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::release::record::Idempotency;
+    use crate::release::record::tests::{file, record};
+
+    fn prefix(text: &str) -> StorePrefix {
+        StorePrefix::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn records_are_taken_in_order_only() {
+        let mut state = State::default();
+        assert_eq!(
+            state.apply(&record(2, "prod", vec![], &[])),
+            Err(OutOfOrder { n: 2, head: 0 })
+        );
+        state.apply(&record(1, "prod", vec![], &[])).unwrap();
+        assert_eq!(
+            state.apply(&record(1, "prod", vec![], &[])),
+            Err(OutOfOrder { n: 1, head: 1 })
+        );
+    }
+
+    #[test]
+    fn below_gives_a_directory_and_not_its_namesakes() {
+        let mut state = State::default();
+        let files =
+            ["web", "web-old/a", "web/a", "web/b/c", "web0", "wea/x"].map(|path| file(path, b""));
+        state.apply(&record(1, "prod", files.into(), &[])).unwrap();
+        let tree = state.tree(&prefix("prod"));
+        let below: Vec<_> = tree.below("web").map(|file| file.path.as_str()).collect();
+        assert_eq!(below, ["web/a", "web/b/c"]);
+    }
+
+    #[test]
+    fn a_reader_keeps_the_state_it_holds() {
+        let mut state = State::default();
+        state
+            .apply(&record(1, "prod", vec![file("a", b"1")], &[]))
+            .unwrap();
+        let held = state.clone();
+        state
+            .apply(&record(2, "prod", vec![file("b", b"2")], &["a"]))
+            .unwrap();
+        assert!(held.tree(&prefix("prod")).file("a").is_some());
+        assert!(state.tree(&prefix("prod")).file("a").is_none());
+    }
+
+    #[test]
+    fn a_repeated_request_is_known_for_a_day() {
+        let mut with_key = record(1, "prod", vec![], &[]);
+        with_key.idempotency = Some(Idempotency {
+            key_sha256: [1; 32],
+            fingerprint: [2; 32],
+        });
+        let mut state = State::default();
+        state.apply(&with_key).unwrap();
+        let known = |key: u8, app: &str, hours: i64| {
+            let now = with_key.at + SignedDuration::from_hours(hours);
+            state
+                .replay(&prefix(app), &[key; 32], now)
+                .map(|replay| replay.n)
+        };
+        assert_eq!(known(1, "prod", 23), Some(1));
+        assert_eq!(known(1, "prod", 24), None);
+        assert_eq!(known(1, "dev", 1), None);
+        assert_eq!(known(3, "prod", 1), None);
+    }
+
+    fn deploys() -> impl Strategy<Value = Vec<(bool, Vec<(u8, u8)>, Vec<u8>)>> {
+        let files = proptest::collection::vec((0u8..12, any::<u8>()), 0..6);
+        let removed = proptest::collection::vec(0u8..12, 0..3);
+        proptest::collection::vec((any::<bool>(), files, removed), 0..20)
+    }
+
+    fn records(deploys: &[(bool, Vec<(u8, u8)>, Vec<u8>)]) -> Vec<Record> {
+        let name = |path: &u8| format!("dir{}/{path}", path % 3);
+        let one = |(index, (dev, files, removed)): (usize, &(bool, Vec<(u8, u8)>, Vec<u8>))| {
+            let files = files
+                .iter()
+                .map(|(path, byte)| file(&name(path), &[*byte]))
+                .collect();
+            let removed: Vec<String> = removed.iter().map(name).collect();
+            let removed: Vec<&str> = removed.iter().map(String::as_str).collect();
+            record(
+                index as u64 + 1,
+                if *dev { "dev" } else { "prod" },
+                files,
+                &removed,
+            )
+        };
+        deploys.iter().enumerate().map(one).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_state_is_the_last_word_on_every_path(deploys in deploys()) {
+            let records = records(&deploys);
+            let mut state = State::default();
+            let mut oracle: BTreeMap<(String, String), File> = BTreeMap::new();
+            for record in &records {
+                state.apply(record).unwrap();
+                for path in &record.deployed().removed {
+                    oracle.remove(&(record.prefix.to_string(), path.to_string()));
+                }
+                for file in &record.deployed().files {
+                    oracle.insert((record.prefix.to_string(), file.path.to_string()), File::clone(file));
+                }
+            }
+            let mut seen = BTreeMap::new();
+            for name in ["dev", "prod"] {
+                for file in state.tree(&prefix(name)).files() {
+                    seen.insert((name.to_owned(), file.path.to_string()), File::clone(file));
+                }
+            }
+            prop_assert_eq!(seen, oracle);
+            prop_assert_eq!(state.head(), records.len() as u64);
+        }
+
+        #[test]
+        fn a_snapshot_in_the_middle_changes_nothing(deploys in deploys(), cut in 0usize..20) {
+            let records = records(&deploys);
+            let cut = cut.min(records.len());
+            let mut whole = State::default();
+            let mut resumed = State::default();
+            for record in &records[..cut] {
+                resumed.apply(record).unwrap();
+            }
+            let saved = serde_json::to_vec(&resumed).unwrap();
+            let mut resumed: State = serde_json::from_slice(&saved).unwrap();
+            for record in &records[cut..] {
+                resumed.apply(record).unwrap();
+            }
+            for record in &records {
+                whole.apply(record).unwrap();
+            }
+            prop_assert_eq!(resumed, whole);
+        }
+    }
+}
