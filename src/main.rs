@@ -22,7 +22,6 @@ mod daemon;
 mod edge;
 mod metrics;
 mod release;
-mod signaling;
 mod store;
 mod systemd;
 mod tasks;

@@ -9,7 +9,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
-use super::signaling::Signaling;
 use super::types::{AppName, BuilderKeyHash, StorePrefix};
 
 /// The configuration file of seance.
@@ -23,7 +22,6 @@ pub struct File {
     pub deploy: Deploy,
     pub updates: Updates,
     pub audit: Audit,
-    pub signaling: Signaling,
     /// The products of this daemon. `default` always exists and owns the paths without an app name; the others live
     /// under `/apps/<name>/` and on their own hosts.
     pub apps: BTreeMap<AppName, App>,
@@ -214,6 +212,8 @@ pub struct Deploy {
     pub max_concurrent: usize,
     /// Memory for file contents on their way to the store, of all deploys together, bytes.
     pub buffer_bytes: usize,
+    /// Files of one deploy that are sent to the store at the same time.
+    pub uploads_in_flight: usize,
     /// A sender that sends nothing for this long is cut off, seconds.
     pub stall_timeout_seconds: u64,
     /// `warn` reports what is wrong with a manifest in the answer; `enforce` refuses the deploy with 422.
@@ -222,7 +222,10 @@ pub struct Deploy {
     pub failed_keys_per_minute: u32,
     /// How often other nodes' deploys are looked for, seconds.
     pub follow_seconds: u64,
-    /// Age at which staged content that no release names is deleted, seconds. Longer than any upload takes.
+    /// How long another node gets to copy its own deploy to the public names before this one does it, seconds.
+    pub projection_grace_seconds: u64,
+    /// Age at which staged content that no release names is deleted, seconds; at least a day, since a deploy may take
+    /// half of one and clocks differ.
     pub collect_after_seconds: u64,
 }
 
@@ -238,12 +241,14 @@ impl Default for Deploy {
         Deploy {
             max_body_bytes: 2 * 1024 * 1024 * 1024,
             max_files: 10_000,
-            max_concurrent: 8,
+            max_concurrent: 32,
             buffer_bytes: 32 * 1024 * 1024,
+            uploads_in_flight: 8,
             stall_timeout_seconds: 60,
             lint: Lint::Warn,
             failed_keys_per_minute: 10,
             follow_seconds: 3,
+            projection_grace_seconds: 60,
             collect_after_seconds: 24 * 3600,
         }
     }

@@ -5,7 +5,6 @@ pub mod keys;
 mod layers;
 pub mod reference;
 mod secret;
-mod signaling;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +13,6 @@ use std::path::{Path, PathBuf};
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, StoreKind, Updates};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use secret::{Secret, SecretError, SecretSource};
-pub use signaling::Signaling;
 pub use types::{AppName, BuilderKeyHash, StorePrefix, subscriber};
 
 /// The smallest part that S3 accepts for all but the last part of a multipart upload, bytes.
@@ -28,7 +26,6 @@ pub struct Config {
     pub deploy: Deploy,
     pub updates: Updates,
     pub audit: Audit,
-    pub signaling: Signaling,
     /// The default app first.
     pub apps: Vec<App>,
 }
@@ -123,9 +120,6 @@ pub fn load(
     {
         address("http.cors_origins", origin)?;
     }
-    for origin in &file.signaling.allowed_origins {
-        address("signaling.allowed_origins", origin)?;
-    }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     check_ranges(&file)?;
     Ok(Config {
@@ -137,7 +131,6 @@ pub fn load(
         deploy: file.deploy,
         updates: file.updates,
         audit: file.audit,
-        signaling: file.signaling,
     })
 }
 
@@ -165,10 +158,6 @@ impl Config {
             ("metrics", self.metrics != new.metrics),
             ("store", self.store != new.store),
             ("audit", self.audit != new.audit),
-            (
-                "signaling.listen",
-                self.signaling.listen != new.signaling.listen,
-            ),
         ];
         changed
             .into_iter()
@@ -282,9 +271,21 @@ fn check_ranges(file: &file::File) -> Result<(), ConfigError> {
         ),
         ("deploy.follow_seconds", file.deploy.follow_seconds, 1, hour),
         (
+            "deploy.projection_grace_seconds",
+            file.deploy.projection_grace_seconds,
+            1,
+            hour,
+        ),
+        (
+            "deploy.uploads_in_flight",
+            file.deploy.uploads_in_flight as u64,
+            1,
+            64,
+        ),
+        (
             "deploy.collect_after_seconds",
             file.deploy.collect_after_seconds,
-            hour,
+            24 * hour,
             366 * 24 * hour,
         ),
         (
@@ -306,7 +307,7 @@ fn check_ranges(file: &file::File) -> Result<(), ConfigError> {
             36_500,
         ),
     ];
-    for (key, value, least, most) in ranges.into_iter().chain(file.signaling.ranges()) {
+    for (key, value, least, most) in ranges {
         if !(least..=most).contains(&value) {
             return Err(ConfigError::Range {
                 key,

@@ -1,8 +1,406 @@
 //! What a release is: the files of a product, published together or not at all.
+//!
+//! **The invariant.** At every instant what seance serves is the fold of records 1 to n of the release log, for some
+//! n, and every file of that fold has its content in the store, complete and durable.
+//!
+//! It holds because content is written under a name of its own and flushed before the record that names it is
+//! created (`staging`, `intake`), because a record is created whole, once, under the next number (`log`), because
+//! what is served moves from one fold to the next in one step (`index`, `state`), and because content that any
+//! record names is never deleted (`collector`). The public copies for a CDN follow behind (`projection`).
 
 pub mod body;
+mod collector;
+mod figures;
+mod index;
+mod intake;
 mod lint;
+mod log;
 mod manifest;
 pub mod path;
+mod projection;
+mod publish;
 mod record;
+mod snapshot;
+mod staging;
 mod state;
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use index::Synced;
+pub use intake::Intake;
+pub use log::LogError;
+pub use publish::{Order, PublishError, Published};
+pub use record::{Actor, ContentKey, Deployed, File, Record, ReleaseId, Warning};
+pub use snapshot::SnapshotError;
+pub use staging::StagingError;
+pub use state::{State, Tree};
+
+use self::collector::Collector;
+use self::figures::Figures;
+use self::index::Index;
+use self::log::Log;
+use self::projection::Projector;
+use self::publish::Candidate;
+use self::snapshot::{Snapshot, SnapshotFile, node_id};
+use self::staging::{Room, Staging};
+use crate::clock;
+use crate::config::{self, AppName, Lint, StorePrefix};
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::tasks::{self, Tasks};
+
+/// Pause between two snapshots, so that a burst of deploys does not rewrite a large one for each.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The releases of all apps of this daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Releases {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    index: Arc<Index>,
+    room: Room,
+    node: String,
+    lint: Lint,
+    concurrent: Arc<Semaphore>,
+    running: Arc<Mutex<HashSet<RunningKey>>>,
+    projected: Arc<AtomicU64>,
+    figures: Figures,
+}
+
+type RunningKey = (StorePrefix, [u8; 32]);
+
+/// What the health report says about releases.
+#[derive(Clone, Copy, Debug)]
+pub struct Health {
+    /// Number of the last record that is served.
+    pub head: u64,
+    pub synced: Synced,
+    /// Records whose public copies are not known to be complete.
+    pub unprojected: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    #[error("too many deploys are being received")]
+    Busy,
+    #[error("a deploy with this idempotency key is still being received")]
+    Running,
+}
+
+/// A deploy being received. Dropped, it never was.
+pub struct Deploy {
+    staging: Staging,
+    order: Order,
+    stored: bool,
+    app: AppName,
+    figures: Figures,
+    counted: bool,
+    _running: Option<Running>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// An idempotency key in use.
+struct Running {
+    all: Arc<Mutex<HashSet<RunningKey>>>,
+    key: RunningKey,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
+    }
+}
+
+impl Releases {
+    /// Starts from the snapshot in the state directory and follows the log from there. Does not wait for the store.
+    pub async fn open(
+        store: Store,
+        limits: &config::Deploy,
+        state_directory: &Path,
+        tasks: &Tasks,
+        metrics: &Metrics,
+    ) -> Result<Releases, SnapshotError> {
+        let file = SnapshotFile::new(state_directory);
+        let (node, saved) = load(file.clone(), state_directory).await?;
+        let figures = Figures::register(metrics);
+        let projected = Arc::new(AtomicU64::new(
+            saved.as_ref().map_or(0, |saved| saved.projected),
+        ));
+        let collected = Arc::new(Mutex::new(saved.as_ref().and_then(|saved| saved.collected)));
+        let saved = saved.map(|saved| (saved.state, saved.seen));
+        let index = Arc::new(Index::new(Log::new(store.clone()), saved, figures.clone()));
+
+        let follow = Duration::from_secs(limits.follow_seconds);
+        let grace = Duration::from_secs(limits.projection_grace_seconds);
+        let age = SignedDuration::from_secs(
+            i64::try_from(limits.collect_after_seconds).unwrap_or(i64::MAX),
+        );
+        let projector = Projector::new(
+            store.clone(),
+            index.clone(),
+            node.clone(),
+            grace,
+            projected.clone(),
+            figures.clone(),
+        );
+        let collector = Collector::new(
+            store.clone(),
+            index.clone(),
+            age,
+            collected.clone(),
+            figures.clone(),
+        );
+        let saver = save(file, index.clone(), projected.clone(), collected);
+        let followed = index.clone();
+        service(tasks, "release-follower", async move {
+            followed.follow(follow).await
+        });
+        service(tasks, "release-projector", projector.run());
+        service(tasks, "release-collector", collector.run());
+        service(tasks, "release-snapshot", saver);
+
+        let room = Room {
+            store,
+            tasks: tasks.clone(),
+            background: Handle::current(),
+            budget: Arc::new(Semaphore::new(limits.buffer_bytes)),
+            budget_bytes: limits.buffer_bytes,
+            uploads: limits.uploads_in_flight,
+            figures: figures.clone(),
+        };
+        Ok(Releases {
+            shared: Arc::new(Shared {
+                index,
+                room,
+                node,
+                lint: limits.lint,
+                concurrent: Arc::new(Semaphore::new(limits.max_concurrent)),
+                running: Arc::default(),
+                projected,
+                figures,
+            }),
+        })
+    }
+
+    /// What is published now. It does not change while it is held.
+    pub fn state(&self) -> Arc<State> {
+        self.shared.index.state()
+    }
+
+    /// What is published under a prefix now.
+    pub fn tree(&self, prefix: &StorePrefix) -> Arc<Tree> {
+        self.state().tree(prefix)
+    }
+
+    pub fn synced(&self) -> Synced {
+        self.shared.index.synced()
+    }
+
+    /// Waits until the log was seen by this process.
+    pub async fn known(&self) {
+        self.shared.index.known().await;
+    }
+
+    pub fn health(&self) -> Health {
+        let head = self.state().head();
+        Health {
+            head,
+            synced: self.synced(),
+            unprojected: head.saturating_sub(self.shared.projected.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Begins a deploy. The intake goes to the thread that reads the body, and comes back with it to
+    /// [`Releases::publish`].
+    pub fn begin(&self, order: Order) -> Result<(Deploy, Intake), BeginError> {
+        let shared = &self.shared;
+        let permit = shared
+            .concurrent
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| BeginError::Busy)?;
+        let running = match order.key_sha256 {
+            Some(key) => Some(self.run(order.prefix.clone(), key)?),
+            None => None,
+        };
+        // What was published under this key needs only to be compared with.
+        let replay = |key: &[u8; 32]| {
+            self.state()
+                .replay(&order.prefix, key, clock::now())
+                .is_some()
+        };
+        let stored = !order.key_sha256.as_ref().is_some_and(replay);
+        let (staging, intake) = Staging::begin(shared.room.clone(), ReleaseId::generate(), stored);
+        shared.figures.deploying.inc();
+        let deploy = Deploy {
+            staging,
+            stored,
+            app: order.app.clone(),
+            order,
+            figures: shared.figures.clone(),
+            counted: false,
+            _running: running,
+            _permit: permit,
+        };
+        Ok((deploy, intake))
+    }
+
+    fn run(&self, prefix: StorePrefix, key: [u8; 32]) -> Result<Running, BeginError> {
+        let all = self.shared.running.clone();
+        let key = (prefix, key);
+        if !all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.clone())
+        {
+            return Err(BeginError::Running);
+        }
+        Ok(Running { all, key })
+    }
+
+    /// Makes a deploy true, once all of its body was read into the intake.
+    pub async fn publish(&self, deploy: Deploy, intake: Intake) -> Result<Published, PublishError> {
+        let files = deploy.staging.finish(intake).await?;
+        let shared = self.shared.clone();
+        // A task of its own: a sender that goes away now must not leave it open whether a record was written.
+        let publishing = shared
+            .room
+            .tasks
+            .clone()
+            .short("deploy-publish", async move {
+                let candidate = Candidate {
+                    id: deploy.staging.id(),
+                    node: &shared.node,
+                    order: &deploy.order,
+                    lint: shared.lint,
+                    stored: deploy.stored,
+                    files,
+                };
+                let published = candidate.publish(&shared.index).await;
+                deploy.end(&published);
+                published
+            });
+        match publishing.await {
+            Ok(Some(published)) => published,
+            Ok(None) | Err(_) => Err(PublishError::Staging(StagingError::Lost)),
+        }
+    }
+}
+
+impl Deploy {
+    pub fn id(&self) -> ReleaseId {
+        self.staging.id()
+    }
+
+    fn end(mut self, published: &Result<Published, PublishError>) {
+        self.counted = true;
+        let result = match published {
+            Ok(published) if published.replayed => "replayed",
+            Ok(_) => "published",
+            Err(PublishError::Staging(_) | PublishError::Log(_)) => "failed",
+            Err(_) => "refused",
+        };
+        self.figures.deploy(&self.app, result);
+        match published {
+            Ok(published) => {
+                let named = published
+                    .record
+                    .deployed()
+                    .files
+                    .iter()
+                    .map(|file| file.content)
+                    .collect();
+                self.staging.publish_only(&named);
+            }
+            Err(PublishError::Log(LogError::Uncertain { .. })) => self.staging.keep_all(),
+            Err(_) => {}
+        }
+    }
+}
+
+impl Drop for Deploy {
+    fn drop(&mut self) {
+        self.figures.deploying.dec();
+        if !self.counted {
+            self.figures.deploy(&self.app, "failed");
+        }
+    }
+}
+
+async fn load(
+    file: SnapshotFile,
+    state_directory: &Path,
+) -> Result<(String, Option<Snapshot>), SnapshotError> {
+    let directory = state_directory.to_owned();
+    let load = tasks::blocking("load-releases", move || {
+        Ok((node_id(&directory)?, file.load()?))
+    });
+    load.await.map_err(|_| SnapshotError::Lost)?
+}
+
+/// Writes the snapshot whenever the log went on.
+async fn save(
+    file: SnapshotFile,
+    index: Arc<Index>,
+    projected: Arc<AtomicU64>,
+    collected: Arc<Mutex<Option<ReleaseId>>>,
+) {
+    let mut heads = index.heads();
+    let mut saved_head = index.state().head();
+    loop {
+        // A log that was seen empty is worth knowing, too: it makes "absent" an answer while the bucket is away.
+        index.known().await;
+        let head = *heads.borrow_and_update();
+        if let Some(seen) = index.seen() {
+            let collected = *collected.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = State::clone(&index.state());
+            let snapshot = Snapshot::new(
+                seen,
+                state,
+                projected.load(Ordering::Acquire).min(head),
+                collected,
+            );
+            let file = file.clone();
+            match tasks::blocking("save-releases", move || file.save(&snapshot)).await {
+                Ok(Ok(())) => saved_head = head,
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        saved_head,
+                        "cannot save the snapshot of releases"
+                    );
+                }
+                Err(_) => return,
+            }
+        }
+        tasks::pause(SNAPSHOT_PAUSE).await;
+        if heads.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs a service that has no end of its own.
+fn service(tasks: &Tasks, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let cancelled = tasks.cancelled();
+    tasks.spawn(name, async move {
+        tokio::select! {
+            () = cancelled => {}
+            () = work => {}
+        }
+    });
+}

@@ -14,4 +14,3 @@ mod daemon_lifecycle;
 mod edge;
 mod journal;
 mod layers;
-mod signaling_protocol;
