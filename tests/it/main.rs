@@ -9,8 +9,10 @@
 mod harness;
 
 mod config;
-
 mod daemon_lifecycle;
 mod edge;
+mod electron;
 mod journal;
 mod layers;
+mod readme;
+mod signaling_protocol;

@@ -1,5 +1,5 @@
 // The life of an app that updates itself: node update.js PLATFORM BASE_URL
-// with the builder key in SEANCE_BUILDER_KEY. Deploys two versions to seance, runs the real
+// with the builder key in BUILDER_KEY. Deploys two versions to seance, runs the real
 // electron-updater at three versions, and fails unless the first update was a full download,
 // the second a differential one, and both gave the bytes that were deployed.
 "use strict";
@@ -21,7 +21,7 @@ async function deploy(version) {
   const body = { files: files.map(({ name, bytes }) => ({ path: `${directory}/${name}`, content: bytes.toString("base64") })) };
   const response = await fetch(`${base}/deploy`, {
     method: "POST",
-    headers: { "content-type": "application/json", "x-builder-key": process.env.SEANCE_BUILDER_KEY },
+    headers: { "content-type": "application/json", "x-builder-key": process.env.BUILDER_KEY },
     body: JSON.stringify(body),
   });
   const text = await response.text();

@@ -1,5 +1,6 @@
 //! Starts the real daemon and talks to it.
 
+pub mod bucket;
 pub mod command;
 mod daemon;
 pub mod http;

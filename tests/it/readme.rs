@@ -1,0 +1,129 @@
+//! The README's tour works when pasted. Its commands run as they stand, in a network namespace of their own, where
+//! the ports that they name are free; `cargo run --release --` is the binary that the tests built.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::wait::wait_until;
+
+#[test]
+#[ignore = "needs root, unshare, ip, curl and openssl: tests/run"]
+fn the_five_minute_tour_works_from_the_readme_s_own_text() {
+    let blocks = tour();
+    let (serve, visit) = blocks.split_first().expect("the tour has blocks");
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut daemon = Daemon::start(home.path(), serve);
+    let log = home.path().join("log");
+    wait_until(
+        "the daemon of the tour is ready",
+        || {
+            daemon.assert_running(&log);
+            let probe = daemon.beside(home.path(), "curl -fsS http://127.0.0.1:3000/health/ready");
+            probe.status.success()
+        },
+        |ready| *ready,
+    );
+    let toured = daemon.beside(home.path(), &visit.concat());
+    let printed = String::from_utf8_lossy(&toured.stdout);
+    let errors = String::from_utf8_lossy(&toured.stderr);
+    assert!(toured.status.success(), "{printed}\n{errors}");
+    for promised in [
+        "\"success\":true",
+        "\"filesDeployed\":2",
+        "blockmap",
+        "version: 1.0.0",
+        "multipart/byteranges",
+        "seance_",
+    ] {
+        assert!(printed.contains(promised), "no {promised} in:\n{printed}");
+    }
+    let greeting = fs::read_to_string(&log).expect("a log");
+    assert!(
+        greeting.contains("http://127.0.0.1:3000/deploy"),
+        "{greeting}"
+    );
+}
+
+/// The `sh` blocks between the README's marks.
+fn tour() -> Vec<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    let (_, tour) = readme.split_once("<!-- tour").expect("the tour's begin");
+    let (tour, _) = tour
+        .split_once("<!-- end of tour -->")
+        .expect("the tour's end");
+    tour.split("```sh\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// The daemon of the tour's first block, alone in a network namespace.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(home: &Path, block: &str) -> Daemon {
+        let programs = home.join("bin");
+        fs::create_dir(&programs).expect("a directory for programs");
+        let cargo = programs.join("cargo");
+        let script = format!(
+            "#!/bin/sh\n[ \"$1 $2 $3\" = \"run --release --\" ] || exit 64\nshift 3\nexec {} \"$@\"\n",
+            env!("CARGO_BIN_EXE_seance")
+        );
+        fs::write(&cargo, script).expect("a stand-in for cargo");
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("its mode");
+        let log = fs::File::create(home.join("log")).expect("a log file");
+        // The last command is the block's only one, so that the daemon takes this process over.
+        let script = format!("ip link set lo up && exec {block}");
+        let child = clean(
+            Command::new("unshare").args(["--net", "bash", "-ec", &script]),
+            home,
+        )
+        .env(
+            "PATH",
+            format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display()),
+        )
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log file"))
+        .stderr(log)
+        .spawn()
+        .expect("unshare runs");
+        Daemon(child)
+    }
+
+    /// Runs `script` in the daemon's namespace, as from a second terminal.
+    fn beside(&self, home: &Path, script: &str) -> std::process::Output {
+        let pid = self.0.id().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--net", "bash", "-ec", script]);
+        clean(&mut command, home).output().expect("nsenter runs")
+    }
+
+    #[track_caller]
+    fn assert_running(&mut self, log: &Path) {
+        let ended = self.0.try_wait().expect("the daemon's state");
+        assert!(
+            ended.is_none(),
+            "{ended:?}: {}",
+            fs::read_to_string(log).unwrap_or_default()
+        );
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ended = self.0.kill(); // it may have ended by itself
+        self.0.wait().expect("an exit status");
+    }
+}
+
+/// A user's environment whose home is `home`.
+fn clean<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("TMPDIR", home)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+}
