@@ -1,4 +1,4 @@
-//! The sink of the body reader: takes one file after the other to the hashing thread and to the store.
+//! The sink of the body reader: takes one file after the other to the hashing threads and to the store.
 //!
 //! It runs on a thread that may block. Small files are uploaded whole, several at a time, out of one byte budget of the
 //! daemon; a large one is streamed while it arrives, through a short queue. So a fast sender waits for a slow store
@@ -77,10 +77,12 @@ impl Taken {
 
 impl Intake {
     pub(super) fn new(id: ReleaseId, room: Room, shared: Arc<Shared>, store: bool) -> Intake {
-        let (hasher, hashing) = hasher();
+        let (hasher, threads) = hasher();
         let entered = room.background.enter();
-        // Nobody waits for it: it ends when the hasher is dropped.
-        drop(tasks::blocking("deploy-hash", move || hashing.run()));
+        for hashing in threads {
+            // Nobody waits for it: it ends when the hasher is dropped.
+            drop(tasks::blocking("deploy-hash", move || hashing.run()));
+        }
         drop(entered);
         Intake {
             id,

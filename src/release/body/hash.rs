@@ -1,19 +1,20 @@
 //! SHA-256 and SHA-512 of the files of a deploy, beside the parser.
 //!
-//! The two digests cost more than everything else about a deploy body together, so that they get a
-//! thread of their own: [`Hashing::run`] belongs on one that may block.
+//! Without SHA instructions the two digests cost more than ten times what everything else about a deploy body does,
+//! and one stream cannot be spread over cores: so each algorithm has a thread of its own. Each [`Hashing::run`]
+//! belongs on one that may block.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use aws_lc_rs::digest::{Context, SHA256, SHA512};
+use aws_lc_rs::digest::{Algorithm, Context, Digest, SHA256, SHA512};
 use bytes::Bytes;
 
-/// Chunks under way to the hashing thread: enough to ride out its being scheduled away, 1.5 MiB at
-/// the most.
+/// Chunks under way to a hashing thread: enough to ride out its being scheduled away. As the threads share the
+/// chunks and may be this far apart, 3 MiB are held at the most.
 const QUEUED_CHUNKS: usize = 8;
 
 /// The digests of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
     pub sha256: [u8; 32],
     pub sha512: [u8; 64],
@@ -21,111 +22,123 @@ pub struct Digests {
     pub size: u64,
 }
 
-/// The hashing thread is gone, which only its panic or the end of the process can be.
+/// A hashing thread is gone, or was never started.
 #[derive(Debug, thiserror::Error)]
-#[error("the hashing thread stopped")]
+#[error("the hashing of a deploy stopped")]
 pub struct Stopped;
 
 /// The parser's end.
 pub struct Hasher {
+    sha256: Lane,
+    sha512: Lane,
+}
+
+/// The parser's end of one hashing thread.
+struct Lane {
     work: SyncSender<Work>,
-    results: Receiver<Vec<Digests>>,
+    done: Receiver<Vec<Hashed>>,
 }
 
-/// The hashing thread's end.
+/// The end of one hashing thread.
 pub struct Hashing {
+    algorithm: &'static Algorithm,
     work: Receiver<Work>,
-    results: SyncSender<Vec<Digests>>,
+    done: SyncSender<Vec<Hashed>>,
 }
 
+#[derive(Clone)]
 enum Work {
     Data(Bytes),
     EndOfFile,
 }
 
-/// Two ends of one hasher. The thread ends when the [`Hasher`] is dropped or asked for its digests.
-pub fn hasher() -> (Hasher, Hashing) {
-    let (work_in, work) = sync_channel(QUEUED_CHUNKS);
-    let (results, results_out) = sync_channel(1);
+/// A file: its digest and its size.
+struct Hashed(Digest, u64);
+
+/// A hasher, and what each of its two threads is to run until the hasher is dropped or asked for its digests.
+pub fn hasher() -> (Hasher, [Hashing; 2]) {
+    let (sha256, thread256) = lane(&SHA256);
+    let (sha512, thread512) = lane(&SHA512);
+    (Hasher { sha256, sha512 }, [thread256, thread512])
+}
+
+fn lane(algorithm: &'static Algorithm) -> (Lane, Hashing) {
+    let (queue, work) = sync_channel(QUEUED_CHUNKS);
+    let (finished, done) = sync_channel(1);
     (
-        Hasher {
-            work: work_in,
-            results: results_out,
+        Lane { work: queue, done },
+        Hashing {
+            algorithm,
+            work,
+            done: finished,
         },
-        Hashing { work, results },
     )
 }
 
 impl Hasher {
-    /// Adds to the current file; waits while the queue is full.
+    /// Adds to the current file; waits while a queue is full.
     pub fn data(&self, chunk: Bytes) -> Result<(), Stopped> {
-        self.work.send(Work::Data(chunk)).map_err(|_| Stopped)
+        self.send(Work::Data(chunk))
     }
 
-    /// Ends the current file, without waiting for its digests: a deploy of many small files would
-    /// otherwise pay a round trip for each.
+    /// Ends the current file, without waiting for its digests: a deploy of many small files would otherwise pay a
+    /// round trip for each.
     pub fn end_of_file(&self) -> Result<(), Stopped> {
-        self.work.send(Work::EndOfFile).map_err(|_| Stopped)
+        self.send(Work::EndOfFile)
     }
 
     /// Waits for the digests of all files ended so far, in that order.
     pub fn digests(self) -> Result<Vec<Digests>, Stopped> {
-        drop(self.work);
-        self.results.recv().map_err(|_| Stopped)
+        let sha256 = self.sha256.finish()?;
+        let sha512 = self.sha512.finish()?;
+        let files = sha256.iter().zip(&sha512);
+        files
+            .map(|(Hashed(short, size), Hashed(long, _))| {
+                Ok(Digests {
+                    sha256: bytes(short)?,
+                    sha512: bytes(long)?,
+                    size: *size,
+                })
+            })
+            .collect()
     }
+
+    fn send(&self, work: Work) -> Result<(), Stopped> {
+        self.sha256.work.send(work.clone()).map_err(|_| Stopped)?;
+        self.sha512.work.send(work).map_err(|_| Stopped)
+    }
+}
+
+impl Lane {
+    fn finish(self) -> Result<Vec<Hashed>, Stopped> {
+        drop(self.work);
+        self.done.recv().map_err(|_| Stopped)
+    }
+}
+
+fn bytes<const N: usize>(digest: &Digest) -> Result<[u8; N], Stopped> {
+    digest.as_ref().try_into().map_err(|_| Stopped)
 }
 
 impl Hashing {
     /// Hashes until there is nothing more to hash.
     pub fn run(self) {
-        let mut digests = Vec::new();
-        let mut file = Contexts::new();
+        let mut files = Vec::new();
+        let mut context = Context::new(self.algorithm);
+        let mut size = 0;
         while let Ok(work) = self.work.recv() {
             match work {
-                Work::Data(chunk) => file.update(&chunk),
+                Work::Data(chunk) => {
+                    context.update(&chunk);
+                    size += chunk.len() as u64;
+                }
                 Work::EndOfFile => {
-                    digests.push(std::mem::replace(&mut file, Contexts::new()).finish())
+                    let ended = std::mem::replace(&mut context, Context::new(self.algorithm));
+                    files.push(Hashed(ended.finish(), std::mem::take(&mut size)));
                 }
             }
         }
         // Nobody waits when the deploy was given up.
-        self.results.send(digests).unwrap_or_default();
-    }
-}
-
-struct Contexts {
-    sha256: Context,
-    sha512: Context,
-    size: u64,
-}
-
-impl Contexts {
-    fn new() -> Self {
-        Self {
-            sha256: Context::new(&SHA256),
-            sha512: Context::new(&SHA512),
-            size: 0,
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        self.sha512.update(bytes);
-        self.size += bytes.len() as u64;
-    }
-
-    fn finish(self) -> Digests {
-        let mut digests = Digests {
-            sha256: [0; 32],
-            sha512: [0; 64],
-            size: self.size,
-        };
-        digests
-            .sha256
-            .copy_from_slice(self.sha256.finish().as_ref());
-        digests
-            .sha512
-            .copy_from_slice(self.sha512.finish().as_ref());
-        digests
+        self.done.send(files).unwrap_or_default();
     }
 }

@@ -287,10 +287,12 @@ fn an_error_of_the_sink_ends_the_reading_at_any_call() {
 
 #[test]
 fn digests_come_in_the_order_of_the_files() {
-    let (hasher, hashing) = hasher();
+    let (hasher, threads) = hasher();
     let noise = noise(CHUNK_BYTES);
     let digests = std::thread::scope(|scope| {
-        scope.spawn(|| hashing.run());
+        for hashing in threads {
+            scope.spawn(|| hashing.run());
+        }
         hasher.end_of_file().expect("it runs");
         for _ in 0..20 {
             hasher
@@ -324,8 +326,8 @@ fn digest<const N: usize>(
 
 #[test]
 fn a_hasher_without_its_thread_says_so() {
-    let (hasher, hashing) = hasher();
-    drop(hashing);
+    let (hasher, threads) = hasher();
+    drop(threads);
     assert!(hasher.data(Bytes::from_static(b"x")).is_err());
     assert!(hasher.digests().is_err());
 }
