@@ -22,6 +22,7 @@ mod daemon;
 mod edge;
 mod metrics;
 mod release;
+mod signaling;
 mod store;
 mod systemd;
 mod tasks;

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+use super::signaling::Signaling;
 use super::types::{AppName, BuilderKeyHash, StorePrefix};
 
 /// The configuration file of seance.
@@ -22,6 +23,7 @@ pub struct File {
     pub deploy: Deploy,
     pub updates: Updates,
     pub audit: Audit,
+    pub signaling: Signaling,
     /// The products of this daemon. `default` always exists and owns the paths without an app name; the others live
     /// under `/apps/<name>/` and on their own hosts.
     pub apps: BTreeMap<AppName, App>,

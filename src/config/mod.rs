@@ -5,6 +5,7 @@ pub mod keys;
 mod layers;
 pub mod reference;
 mod secret;
+mod signaling;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, StoreKind, Updates};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use secret::{Secret, SecretError, SecretSource};
+pub use signaling::Signaling;
 pub use types::{AppName, BuilderKeyHash, StorePrefix, subscriber};
 
 /// The smallest part that S3 accepts for all but the last part of a multipart upload, bytes.
@@ -26,6 +28,7 @@ pub struct Config {
     pub deploy: Deploy,
     pub updates: Updates,
     pub audit: Audit,
+    pub signaling: Signaling,
     /// The default app first.
     pub apps: Vec<App>,
 }
@@ -120,6 +123,9 @@ pub fn load(
     {
         address("http.cors_origins", origin)?;
     }
+    for origin in &file.signaling.allowed_origins {
+        address("signaling.allowed_origins", origin)?;
+    }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     check_ranges(&file)?;
     Ok(Config {
@@ -131,6 +137,7 @@ pub fn load(
         deploy: file.deploy,
         updates: file.updates,
         audit: file.audit,
+        signaling: file.signaling,
     })
 }
 
@@ -158,6 +165,10 @@ impl Config {
             ("metrics", self.metrics != new.metrics),
             ("store", self.store != new.store),
             ("audit", self.audit != new.audit),
+            (
+                "signaling.listen",
+                self.signaling.listen != new.signaling.listen,
+            ),
         ];
         changed
             .into_iter()
@@ -307,7 +318,7 @@ fn check_ranges(file: &file::File) -> Result<(), ConfigError> {
             36_500,
         ),
     ];
-    for (key, value, least, most) in ranges {
+    for (key, value, least, most) in ranges.into_iter().chain(file.signaling.ranges()) {
         if !(least..=most).contains(&value) {
             return Err(ConfigError::Range {
                 key,

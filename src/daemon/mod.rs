@@ -22,6 +22,7 @@ use crate::audit::{Audit, AuditError};
 use crate::config::{self, Config, ConfigError};
 use crate::edge::{Edge, EdgeError, listener};
 use crate::metrics::{self, Metrics};
+use crate::signaling::{Signaling, SignalingError};
 use crate::systemd::{self, Environment, SystemdError};
 use crate::tasks::Tasks;
 
@@ -44,6 +45,8 @@ pub enum DaemonError {
     Listen(#[from] listener::ListenError),
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    #[error(transparent)]
+    Signaling(#[from] SignalingError),
     #[error(transparent)]
     Systemd(#[from] SystemdError),
     #[error("cannot start the runtime")]
@@ -127,11 +130,12 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let metrics = Metrics::new();
     let draining = CancellationToken::new();
     let audit = Audit::open(&state.path, config.audit.clone())?;
+    let sockets = Sockets::open(&config, environment.sockets)?;
+    let signaling = Signaling::start(&config.signaling, sockets.signaling, &tasks, &metrics)?;
     let rooms = Rooms {
         draining: draining.clone(),
+        signaling: signaling.clone(),
     };
-
-    let sockets = Sockets::open(&config, environment.sockets)?;
     let edge = Edge::new(
         rooms.router(&config),
         &config.http,
@@ -165,6 +169,7 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
             _ = signals.interrupt.recv() => break Ok(()),
             Some(()) = signals.reload.recv() => {
                 if let Some(config) = reloader.reload()? {
+                    signaling.reload(&config.signaling);
                     edge.swap(rooms.router(config));
                 }
             }
@@ -178,7 +183,9 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
         "draining"
     );
     draining.cancel();
-    if edge.finish(Duration::from_secs(drain_seconds)).await {
+    let window = Duration::from_secs(drain_seconds);
+    let (requests_cut, ()) = tokio::join!(edge.finish(window), signaling.drain());
+    if requests_cut {
         tracing::warn!("requests were cut at the end of the drain window");
     }
     if !tasks.end(SERVICES_END).await {
@@ -191,12 +198,14 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
 /// The rooms that answer requests, made once.
 struct Rooms {
     draining: CancellationToken,
+    signaling: Signaling,
 }
 
 impl Rooms {
     fn router(&self, config: &Config) -> Router {
         api::router(api::State {
             draining: self.draining.clone(),
+            signaling: self.signaling.clone(),
             cors_origins: config.http.cors_origins.clone(),
         })
     }
@@ -220,6 +229,7 @@ fn metrics_router(metrics: &Metrics) -> Router {
 struct Sockets {
     http: Vec<TcpListener>,
     metrics: Vec<TcpListener>,
+    signaling: Vec<TcpListener>,
     addresses: Addresses,
 }
 
@@ -228,6 +238,7 @@ struct Sockets {
 struct Addresses {
     http: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
+    signaling: Vec<SocketAddr>,
 }
 
 impl Sockets {
@@ -242,6 +253,12 @@ impl Sockets {
             "metrics.listen",
             &config.metrics.listen,
             take("metrics"),
+        )?;
+        let signaling = listener::listen(
+            "signaling",
+            "signaling.listen",
+            &config.signaling.listen,
+            take("signaling"),
         )?;
         if let Some(name) = inherited.into_keys().next() {
             return Err(DaemonError::UnknownSockets { name });
@@ -262,10 +279,12 @@ impl Sockets {
         let addresses = Addresses {
             http: addresses(&http)?,
             metrics: addresses(&metrics)?,
+            signaling: addresses(&signaling)?,
         };
         Ok(Sockets {
             http,
             metrics,
+            signaling,
             addresses,
         })
     }

@@ -17,11 +17,13 @@ pub fn announce(addresses: &Addresses) -> Result<(), SystemdError> {
     let fields = [
         ("X_SEANCE_HTTP".to_owned(), http.clone()),
         ("X_SEANCE_METRICS".to_owned(), list(&addresses.metrics)),
+        ("X_SEANCE_SIGNALING".to_owned(), list(&addresses.signaling)),
     ];
     tracing::info!(
         message_id = systemd::message::READY,
         http,
         metrics = list(&addresses.metrics),
+        signaling = list(&addresses.signaling),
         "ready"
     );
     systemd::ready(&format!("serving on {http}"), &fields)

@@ -14,6 +14,7 @@ pub struct Daemon {
     pub child: Child,
     pub http: SocketAddr,
     pub metrics: Option<SocketAddr>,
+    pub signaling: Option<SocketAddr>,
     /// Every address by the name of its listener.
     pub notified: Vec<(String, String)>,
     notify: UnixDatagram,
@@ -57,7 +58,8 @@ impl Builder {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
             .env("SEANCE_HTTP__LISTEN", "127.0.0.1:0")
-            .env("SEANCE_METRICS__LISTEN", "127.0.0.1:0");
+            .env("SEANCE_METRICS__LISTEN", "127.0.0.1:0")
+            .env("SEANCE_SIGNALING__LISTEN", "127.0.0.1:0");
         Builder {
             command,
             home,
@@ -133,10 +135,12 @@ impl Builder {
         };
         let http = address("X_SEANCE_HTTP").expect("READY=1 carries the HTTP address");
         let metrics = address("X_SEANCE_METRICS");
+        let signaling = address("X_SEANCE_SIGNALING");
         Ok(Daemon {
             child,
             http,
             metrics,
+            signaling,
             notified,
             notify,
             log,

@@ -5,5 +5,6 @@ pub mod command;
 mod daemon;
 pub mod http;
 pub mod wait;
+pub mod websocket;
 
 pub use daemon::{Builder, Daemon};

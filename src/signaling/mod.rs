@@ -1,0 +1,233 @@
+//! The y-webrtc signaling room: peers meet in topics and pass messages to one another.
+//!
+//! One thread runs one room. Its connections are accepted on the room's own port, or handed over by the HTTP listener.
+
+mod end;
+mod frame;
+mod handshake;
+mod hub;
+mod json;
+mod message;
+mod outbox;
+mod peer;
+mod rate;
+mod report;
+mod room;
+mod stats;
+mod stream;
+mod turn;
+mod upgrade;
+
+use std::future::Future;
+use std::net::{IpAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::config::Signaling as Settings;
+use crate::metrics::Metrics;
+use crate::tasks::{self, Tasks};
+use hub::PeerId;
+use room::{Room, Rules};
+use stream::Stream;
+
+/// How often deadlines are looked at; the shortest that can be configured is a second.
+const SWEEP: Duration = Duration::from_millis(250);
+/// Pause after an accept that failed for want of descriptors or memory: the connection stays in the queue.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// On shutdown the peers are told to go in this many portions.
+const DRAIN_PORTIONS: u32 = 20;
+/// How long the last peers may take to go.
+const DRAIN_END: Duration = Duration::from_secs(2);
+
+/// The room, for whoever hands it connections or asks how it does.
+#[derive(Clone)]
+pub struct Signaling {
+    room: Arc<Mutex<Room>>,
+    tasks: Tasks,
+    /// The runtime of the signaling thread: every connection's task runs there, wherever it was accepted.
+    runtime: Handle,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SignalingError {
+    #[error("cannot start the signaling thread")]
+    Thread(#[source] std::io::Error),
+    #[error("cannot watch a signaling listener")]
+    Listener(#[source] std::io::Error),
+}
+
+impl Signaling {
+    /// Opens the room on a thread of its own and accepts connections from `listeners` there.
+    pub fn start(
+        settings: &Settings,
+        listeners: Vec<TcpListener>,
+        tasks: &Tasks,
+        metrics: &Metrics,
+    ) -> Result<Signaling, SignalingError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(SignalingError::Thread)?;
+        let signaling = Signaling {
+            room: Arc::new(Mutex::new(Room::new(Rules::new(settings)))),
+            tasks: tasks.clone(),
+            runtime: runtime.handle().clone(),
+        };
+        metrics.register(|registry| {
+            registry.register_collector(Box::new(report::Report::new(signaling.clone())));
+        });
+        let _entered = runtime.enter();
+        for listener in listeners {
+            signaling
+                .listen(listener)
+                .map_err(SignalingError::Listener)?;
+        }
+        let room = signaling.room.clone();
+        let flush = std::future::poll_fn(move |cx| lock(&room).poll_flush(cx));
+        // One flush writes to any number of sockets: it is not to be stopped by tokio's budget half-way.
+        tasks.spawn(
+            "signaling-flush",
+            until_end(tasks.cancelled(), tokio::task::unconstrained(flush)),
+        );
+        tasks.spawn(
+            "signaling-clock",
+            until_end(tasks.cancelled(), sweep(signaling.room.clone())),
+        );
+        let cancelled = tasks.cancelled();
+        tasks::thread("signaling", move || runtime.block_on(cancelled))
+            .map_err(SignalingError::Thread)?;
+        Ok(signaling)
+    }
+
+    fn listen(&self, listener: TcpListener) -> std::io::Result<()> {
+        // Inherited by every accepted connection, which saves each a system call.
+        socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let signaling = self.clone();
+        let accept = async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => signaling.enter(Stream::Tcp(stream), peer.ip()),
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a signaling connection");
+                        tasks::pause(ACCEPT_PAUSE).await;
+                    }
+                }
+                if lock(&signaling.room).draining {
+                    return std::future::pending().await;
+                }
+            }
+        };
+        self.tasks.spawn(
+            "signaling-accept",
+            until_end(self.tasks.cancelled(), accept),
+        );
+        Ok(())
+    }
+
+    /// Takes a connection in and runs it on the signaling thread. Without a place for it, it is dropped.
+    fn enter(&self, stream: Stream, address: IpAddr) {
+        let id = lock(&self.room).enter(stream, address);
+        self.run(id);
+    }
+
+    /// The same for a connection whose handshake is done.
+    fn enter_open(&self, stream: Stream, address: IpAddr) {
+        let id = lock(&self.room).enter_open(stream, address);
+        self.run(id);
+    }
+
+    fn run(&self, id: Option<PeerId>) {
+        let Some(id) = id else { return };
+        let connection = Connection {
+            room: self.room.clone(),
+            id,
+        };
+        let _entered = self.runtime.enter();
+        drop(self.tasks.short("signaling-peer", connection)); // it ends with its peer or with the room
+    }
+
+    /// Tells every peer to reconnect (1012), spread over a short time so that they do not all come back at once, and
+    /// waits until they are gone.
+    pub async fn drain(&self) {
+        let (peers, window) = {
+            let mut room = lock(&self.room);
+            room.draining = true;
+            (
+                room.open_peers(),
+                Duration::from_millis(room.rules.settings.drain_milliseconds),
+            )
+        };
+        tracing::info!(peers = peers.len(), "signaling peers are told to reconnect");
+        for portion in peers.chunks(peers.len().div_ceil(DRAIN_PORTIONS as usize).max(1)) {
+            {
+                let mut room = lock(&self.room);
+                portion
+                    .iter()
+                    .for_each(|peer| room.close(*peer, end::End::Restart));
+            }
+            tasks::pause(window / DRAIN_PORTIONS).await;
+        }
+        let gone = async {
+            while lock(&self.room).sockets() > 0 {
+                tasks::pause(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN_END, gone).await.is_err() {
+            tracing::warn!(
+                peers = lock(&self.room).sockets(),
+                "signaling peers are cut"
+            );
+        }
+    }
+
+    /// Follows a new configuration; nobody is dropped, new limits hold from the next message on.
+    pub fn reload(&self, settings: &Settings) {
+        lock(&self.room).set_rules(Rules::new(settings));
+    }
+}
+
+/// The room's lock. A panic under it concerned one connection; the others go on.
+fn lock(room: &Mutex<Room>) -> MutexGuard<'_, Room> {
+    room.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn until_end(cancelled: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = cancelled => {}
+    }
+}
+
+async fn sweep(room: Arc<Mutex<Room>>) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        lock(&room).sweep();
+    }
+}
+
+/// The task of one connection; when it ends in any way the room forgets the connection.
+struct Connection {
+    room: Arc<Mutex<Room>>,
+    id: PeerId,
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        lock(&self.room).poll_peer(self.id, cx)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        lock(&self.room).remove(self.id);
+    }
+}

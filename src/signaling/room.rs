@@ -1,0 +1,321 @@
+//! The room: the hub, the sockets and the clocks, moved one turn at a time by the connections' tasks.
+//!
+//! Everything here is synchronous and runs under one lock, which only the signaling thread takes often: nobody
+//! waits for it, and it is never held across an await.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::end::{self, End};
+use super::frame::{self, Opcode};
+use super::handshake::Admission;
+use super::hub::{Hub, Limits, PeerId};
+use super::peer::{Nanos, Peer, Phase};
+use super::rate::Rate;
+use super::stream::Stream;
+use crate::config::{self, Signaling as Settings};
+
+/// What one read may bring; all connections share the buffer.
+const READ: usize = 64 * 1024;
+/// Seconds' worth of messages and bytes that may come at once.
+const BURST_SECONDS: u64 = 10;
+/// How long a peer may take to read a close frame and go.
+const CLOSE: Nanos = 2 * SECOND;
+/// Connections beyond the limit that may be open while they are told so.
+const SPARE_CONNECTIONS: usize = 256;
+const SECOND: Nanos = 1_000_000_000;
+
+pub struct Room {
+    pub hub: Hub,
+    pub rules: Rules,
+    pub ends: [u64; end::NAMES.len()],
+    /// Messages that changed nothing because they could not be read.
+    pub malformed: u64,
+    /// Whoever comes now is sent away: the daemon ends.
+    pub draining: bool,
+    pub(super) peers: Vec<Option<Peer>>,
+    pub(super) buffer: Box<[u8]>,
+    /// All connections, and those that are in [`Phase::Open`].
+    sockets: usize,
+    open: usize,
+    /// Open connections by address.
+    addresses: HashMap<IpAddr, usize>,
+    flusher: Option<Waker>,
+    began: Instant,
+}
+
+/// The settings in the form that the room uses; a reload replaces them whole.
+pub struct Rules {
+    pub settings: Settings,
+    pub admission: Admission,
+    pub messages: Rate,
+    pub bytes: Rate,
+}
+
+impl Rules {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            admission: Admission {
+                origins: settings.allowed_origins.clone(),
+            },
+            messages: Rate::new(settings.messages_per_second, BURST_SECONDS),
+            bytes: Rate::new(settings.bytes_per_second, BURST_SECONDS),
+            settings: settings.clone(),
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits {
+            topics_per_connection: self.settings.max_topics_per_connection,
+            subscribers_per_topic: self.settings.max_subscribers_per_topic,
+            topic_bytes: self.settings.max_topic_bytes,
+            outbox_bytes: self.settings.max_outbox_bytes,
+        }
+    }
+}
+
+impl Room {
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            hub: Hub::new(rules.limits()),
+            rules,
+            ends: [0; end::NAMES.len()],
+            malformed: 0,
+            draining: false,
+            peers: Vec::new(),
+            buffer: vec![0; READ].into(),
+            sockets: 0,
+            open: 0,
+            addresses: HashMap::new(),
+            flusher: None,
+            began: Instant::now(),
+        }
+    }
+
+    pub fn now(&self) -> Nanos {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+    }
+
+    /// Follows new settings; what is open stays.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.hub.set_limits(rules.limits());
+        self.rules = rules;
+    }
+
+    /// Connections in every phase.
+    pub fn sockets(&self) -> usize {
+        self.sockets
+    }
+
+    pub fn open_count(&self) -> usize {
+        self.open
+    }
+
+    pub fn open_peers(&self) -> Vec<PeerId> {
+        let open = |(id, peer): (PeerId, &Option<Peer>)| {
+            peer.as_ref().filter(|p| p.phase == Phase::Open).map(|_| id)
+        };
+        self.peers.iter().enumerate().filter_map(open).collect()
+    }
+
+    pub(super) fn peer(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(id).and_then(Option::as_mut)
+    }
+
+    /// Takes a connection in; none when there are so many that it cannot even be told why not.
+    pub fn enter(&mut self, stream: Stream, address: IpAddr) -> Option<PeerId> {
+        if self.sockets >= self.rules.settings.max_connections + SPARE_CONNECTIONS {
+            self.count(End::TooManyConnections);
+            return None;
+        }
+        let now = self.now();
+        let deadline = now + self.rules.settings.handshake_timeout_seconds * SECOND;
+        let id = self.hub.join();
+        if self.peers.len() <= id {
+            self.peers.resize_with(id + 1, || None);
+        }
+        self.peers[id] = Some(Peer::new(
+            stream,
+            config::subscriber(address),
+            now,
+            deadline,
+        ));
+        self.sockets += 1;
+        Some(id)
+    }
+
+    /// Takes a connection in whose handshake is done.
+    pub fn enter_open(&mut self, stream: Stream, address: IpAddr) -> Option<PeerId> {
+        let id = self.enter(stream, address)?;
+        self.open(id, self.now());
+        Some(id)
+    }
+
+    /// The handshake is done: from here on the connection counts against the limits.
+    pub fn open(&mut self, id: PeerId, now: Nanos) {
+        let ping = now + self.rules.settings.ping_interval_seconds * SECOND;
+        let Some(peer) = self.peer(id) else { return };
+        peer.phase = Phase::Open;
+        peer.deadline = ping;
+        peer.heard = now;
+        let address = peer.address;
+        self.open += 1;
+        let here = self.addresses.entry(address).or_insert(0);
+        *here += 1;
+        if self.draining {
+            self.close(id, End::Restart);
+        } else if *here > self.rules.settings.max_connections_per_address {
+            self.close(id, End::TooManyFromAddress);
+        } else if self.open > self.rules.settings.max_connections {
+            self.close(id, End::TooManyConnections);
+        }
+    }
+
+    /// Begins the end of a connection: out of its topics at once, then the close frame, then silence.
+    pub fn close(&mut self, id: PeerId, end: End) {
+        let now = self.now();
+        let Some(peer) = self.peer(id).filter(|peer| peer.phase != Phase::Closing) else {
+            return;
+        };
+        let was = peer.phase;
+        peer.phase = Phase::Closing;
+        peer.deadline = now + CLOSE;
+        peer.partial = Vec::new();
+        peer.fragments = None;
+        peer.wake();
+        let address = peer.address;
+        tracing::debug!(peer = id, %address, end = end::NAMES[end.count_as()], "signaling peer closed");
+        if was == Phase::Open {
+            self.uncount(address);
+        }
+        self.count(end);
+        self.hub.leave_topics(id);
+        if end == End::Stalled {
+            self.hub.drop_backlog(id);
+        }
+        if let Some((code, reason)) = end.close().filter(|_| was == Phase::Open) {
+            self.send(id, frame::close(code, reason), now);
+        }
+    }
+
+    /// Ends a connection of which nothing more is to come.
+    pub fn remove(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id).and_then(Option::take) else {
+            return;
+        };
+        self.hub.leave(id);
+        self.sockets -= 1;
+        if peer.phase == Phase::Open {
+            self.uncount(peer.address);
+        }
+        if peer.phase != Phase::Closing {
+            self.count(End::Gone);
+            tracing::debug!(peer = id, address = %peer.address, "signaling peer gone");
+        }
+    }
+
+    /// Sends one peer a frame that is not a delivery.
+    pub fn send(&mut self, id: PeerId, frame: Vec<u8>, now: Nanos) {
+        let peers = &mut self.peers;
+        self.hub
+            .send(id, frame, |to, bytes| offer(peers, to, bytes, now));
+    }
+
+    /// Ends the turn: everything that was published goes out. Woken once however many connections published.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self
+            .flusher
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            self.flusher = Some(cx.waker().clone());
+        }
+        let now = self.now();
+        let peers = &mut self.peers;
+        self.hub.flush(|to, bytes| offer(peers, to, bytes, now));
+        self.close_overflowed();
+        Poll::Pending
+    }
+
+    /// To be called when something may have been published or queued.
+    pub(super) fn end_of_turn(&mut self) {
+        self.close_overflowed();
+        if self.hub.is_dirty()
+            && let Some(flusher) = &self.flusher
+        {
+            flusher.wake_by_ref();
+        }
+    }
+
+    fn close_overflowed(&mut self) {
+        for id in self.hub.take_overflowed() {
+            self.close(id, End::Stalled);
+        }
+    }
+
+    /// Acts on every deadline that has passed; to be called a few times per second.
+    pub fn sweep(&mut self) {
+        let now = self.now();
+        let settings = &self.rules.settings;
+        let stall = settings.stall_timeout_seconds * SECOND;
+        let idle = settings.idle_timeout_seconds * SECOND;
+        let ping = settings.ping_interval_seconds * SECOND;
+        for id in 0..self.peers.len() {
+            let waiting = self.hub.queued(id) > 0;
+            let Some(peer) = self.peer(id) else { continue };
+            let late = now >= peer.deadline;
+            match peer.phase {
+                Phase::Handshake if late => self.abandon(id, End::HandshakeTimeout),
+                Phase::Closing if late => self.abandon(id, End::Gone),
+                Phase::Open if waiting && now >= peer.blocked + stall => {
+                    self.close(id, End::Stalled)
+                }
+                Phase::Open if now >= peer.heard + idle => self.close(id, End::Idle),
+                Phase::Open if late && peer.ping_unanswered => self.close(id, End::NoPong),
+                Phase::Open if late => {
+                    peer.deadline = now + ping;
+                    peer.ping_unanswered = true;
+                    self.send(id, frame::encode(Opcode::Ping, b""), now);
+                }
+                Phase::Handshake | Phase::Open | Phase::Closing => {}
+            }
+        }
+        self.close_overflowed();
+    }
+
+    /// Has the connection's task end at once, and the kernel drop what it still holds for the peer.
+    fn abandon(&mut self, id: PeerId, end: End) {
+        self.close(id, end);
+        let Some(peer) = self.peer(id) else { return };
+        peer.failed = true;
+        if let Err(error) = peer.stream.reset_on_close() {
+            tracing::debug!(peer = id, %error, "cannot reset a connection");
+        }
+        peer.wake();
+    }
+
+    pub fn count(&mut self, end: End) {
+        self.ends[end.count_as()] += 1;
+    }
+
+    fn uncount(&mut self, address: IpAddr) {
+        self.open -= 1;
+        if let Some(here) = self.addresses.get_mut(&address) {
+            *here -= 1;
+            if *here == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+}
+
+/// Offers bytes to one peer's socket.
+pub(super) fn offer(peers: &mut [Option<Peer>], id: PeerId, bytes: &[u8], now: Nanos) -> usize {
+    match peers.get_mut(id) {
+        Some(Some(peer)) => peer.offer(bytes, now),
+        // Gone: nothing waits for it.
+        _ => bytes.len(),
+    }
+}
