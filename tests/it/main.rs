@@ -15,4 +15,6 @@ mod electron;
 mod journal;
 mod layers;
 mod readme;
+mod signaling_limits;
 mod signaling_protocol;
+mod signaling_rfc6455;
