@@ -1,6 +1,6 @@
 //! Reading a file as a stream of chunks.
 
-use std::{fs::File, io, ops::Range, os::fd::AsRawFd, os::unix::fs::FileExt, sync::Arc};
+use std::{fs::File, io, ops::Range, os::fd::AsRawFd, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
@@ -49,12 +49,21 @@ impl Reader {
         let wanted = usize::try_from(self.end - self.at)
             .unwrap_or(CHUNK_BYTES)
             .min(CHUNK_BYTES);
-        self.buffer.resize(wanted, 0);
-        let read = match read_cached(&self.file, &mut self.buffer, self.at) {
-            Some(read) => read,
-            None => self.read_blocking().await?,
-        };
-        if read == 0 {
+        self.buffer.reserve(CHUNK_BYTES);
+        // An error here is no more than "not at once": the blocking read that
+        // follows meets it again if it is one.
+        if read_into(
+            &self.file,
+            &mut self.buffer,
+            self.at,
+            wanted,
+            libc::RWF_NOWAIT,
+        )
+        .is_err()
+        {
+            self.read_blocking(wanted).await?;
+        }
+        if self.buffer.is_empty() {
             // Objects are never changed in place, so somebody else cut it.
             return Err(StoreError::from_io(
                 "read",
@@ -62,46 +71,49 @@ impl Reader {
                 io::ErrorKind::UnexpectedEof.into(),
             ));
         }
-        self.at += read as u64;
-        Ok(self.buffer.split_to(read).freeze())
+        self.at += self.buffer.len() as u64;
+        Ok(self.buffer.split().freeze())
     }
 
-    async fn read_blocking(&mut self) -> Result<usize, StoreError> {
+    async fn read_blocking(&mut self, wanted: usize) -> Result<(), StoreError> {
         let (key, file, at) = (self.key.clone(), self.file.clone(), self.at);
         let mut buffer = std::mem::take(&mut self.buffer);
-        let (read, buffer) = blocking("read", key.to_string(), move || {
-            let read = file
-                .read_at(&mut buffer, at)
-                .map_err(|source| StoreError::from_io("read", &key, source))?;
-            Ok((read, buffer))
-        })
-        .await?;
-        self.buffer = buffer;
-        Ok(read)
+        let read = blocking("read", key.to_string(), move || {
+            match read_into(&file, &mut buffer, at, wanted, 0) {
+                Ok(()) => Ok(buffer),
+                Err(source) => Err(StoreError::from_io("read", &key, source)),
+            }
+        });
+        self.buffer = read.await?;
+        Ok(())
     }
 }
 
-/// Reads what the page cache has; `None` when the disk would have to be waited
-/// for, or the file system cannot tell.
+/// Appends at most `wanted` bytes of the file from `at` on to the spare
+/// capacity of `buffer`, which must not need to grow for it. With `RWF_NOWAIT`
+/// (preadv2(2)) only what the page cache has; `EAGAIN` when that is nothing.
 #[expect(
     unsafe_code,
-    reason = "neither std nor nix wraps preadv2 with RWF_NOWAIT"
+    reason = "neither std nor nix reads with RWF_NOWAIT, or into memory not yet initialised"
 )]
-fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> Option<usize> {
+fn read_into(
+    file: &File,
+    buffer: &mut BytesMut,
+    at: u64,
+    wanted: usize,
+    flags: i32,
+) -> io::Result<()> {
+    let at = i64::try_from(at).map_err(io::Error::other)?;
+    let spare = buffer.spare_capacity_mut();
     let part = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
+        iov_len: wanted.min(spare.len()),
+        iov_base: spare.as_mut_ptr().cast(),
     };
-    // SAFETY: `part` describes exactly `buffer`, which is ours alone and
+    // SAFETY: `part` lies within the spare capacity, which is ours alone and
     // outlives the call; the descriptor is open.
-    let read = unsafe {
-        libc::preadv2(
-            file.as_raw_fd(),
-            &part,
-            1,
-            at.try_into().ok()?,
-            libc::RWF_NOWAIT,
-        )
-    };
-    usize::try_from(read).ok()
+    let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const part, 1, at, flags) };
+    let read = usize::try_from(read).map_err(|_negative| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written that many bytes behind the length.
+    unsafe { buffer.set_len(buffer.len() + read) };
+    Ok(())
 }

@@ -14,14 +14,14 @@ use std::{fs::File, io, ops::Range, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use nix::{
     errno::Errno,
-    sys::stat::{FileStat, SFlag, fchmod, fstat},
+    sys::stat::{FileStat, SFlag, fstat},
     unistd::{UnlinkatFlags, fsync, unlinkat},
 };
 
 use self::{root::Root, staged::Staged};
 use crate::tasks;
 
-use super::{Attributes, Body, Created, Key, Meta, Object, StoreError, Visibility};
+use super::{Attributes, Body, Created, Key, Meta, Object, StoreError};
 
 pub(super) use chunks::chunks;
 
@@ -154,20 +154,15 @@ impl Filesystem {
         to: &Key,
         attributes: &Attributes,
     ) -> Result<(), StoreError> {
-        let (root, source, visibility) = (self.root.clone(), from.clone(), attributes.visibility);
-        self.work("open", from, move |key| {
-            let (file, _) = open_regular(&root, key)?;
-            // Both names share the permissions; published bytes are no secret
-            // under their private name either.
-            if visibility == Visibility::Public {
-                fchmod(&file, staged::mode(visibility))?;
-            }
-            Ok(())
+        let (root, target, visibility) = (self.root.clone(), to.clone(), attributes.visibility);
+        let copied = self.work("copy", from, move |from| {
+            staged::copy(root, from, &target, visibility)
+        });
+        copied.await.map_err(|error| match error {
+            // The source could be opened.
+            StoreError::Obstructed { .. } => StoreError::Obstructed { key: to.clone() },
+            other => other,
         })
-        .await?;
-        let root = self.root.clone();
-        self.work("copy to", to, move |to| staged::copy(root, &source, to))
-            .await
     }
 
     pub(super) async fn list(
@@ -276,10 +271,14 @@ impl Writer {
 }
 
 fn open_regular(root: &Root, key: &Key) -> io::Result<(File, FileStat)> {
-    let file = root.open_object(key)?;
+    let file = root.open_object(key).map_err(|error| match error.kind() {
+        // Below a file there is nothing.
+        io::ErrorKind::NotADirectory => Errno::ENOENT.into(),
+        _ => error,
+    })?;
     let stat = fstat(&file)?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        // A directory is no object: the key is free for S3, taken here.
+        // A directory is no object.
         return Err(Errno::ENOENT.into());
     }
     Ok((file, stat))

@@ -10,7 +10,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat, renameat},
-    sys::stat::Mode,
+    sys::stat::{Mode, fchmod},
     unistd::{UnlinkatFlags, fsync, linkat, unlinkat},
 };
 
@@ -93,17 +93,39 @@ impl Staged {
 
 /// Puts a second name for the file of `from` under `to`, in place of what is
 /// there. Objects are never changed in place, so sharing is safe.
-pub(super) fn copy(root: Arc<Root>, from: &Key, to: &Key) -> io::Result<()> {
-    let name = TemporaryName::new(root);
-    let directory = name.root.open_directory(from.split().0)?;
-    linkat(
+pub(super) fn copy(
+    root: Arc<Root>,
+    from: &Key,
+    to: &Key,
+    visibility: Visibility,
+) -> io::Result<()> {
+    let (mut source, _) = super::open_regular(&root, from)?;
+    let directory = root.open_directory(from.split().0)?;
+    let name = TemporaryName::new(root.clone());
+    let linked = linkat(
         &directory,
         from.split().1,
-        name.root.temporary(),
+        root.temporary(),
         name.name.as_str(),
         AtFlags::empty(),
-    )?;
-    name.rename(to)
+    );
+    match linked {
+        Ok(()) => {
+            // Both names share the permissions; published bytes are no secret
+            // under their private name either.
+            if visibility == Visibility::Public {
+                fchmod(&source, mode(visibility))?;
+            }
+            name.rename(to)
+        }
+        // No links on this file system, or too many to this file.
+        Err(Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP) => {
+            let mut staged = Staged::new(root, visibility)?;
+            io::copy(&mut source, &mut staged.file)?;
+            staged.replace(to)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The permissions of an object's file.
