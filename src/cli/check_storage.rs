@@ -113,15 +113,23 @@ async fn check(
     let reached = findings
         .first()
         .is_some_and(|first| matches!(first.verdict, Verdict::Yes(_)));
-    if reached || outcome.is_err() {
-        tokio::time::timeout(CLEAN_DEADLINE, probe.clean())
-            .await
-            .map_err(|_elapsed| CheckStorageError::SlowCleaning)??;
-    }
+    let cleaned = if reached || outcome.is_err() {
+        clean(&probe).await
+    } else {
+        Ok(())
+    };
     if arguments.json {
         super::print(&format!("{}\n", summary(&findings)));
     }
+    cleaned?;
     Ok(outcome?.unwrap_or_else(|| ExitCode::from(judge(&findings))))
+}
+
+async fn clean(probe: &Probe<'_>) -> Result<(), CheckStorageError> {
+    match tokio::time::timeout(CLEAN_DEADLINE, probe.clean()).await {
+        Ok(cleaned) => Ok(cleaned?),
+        Err(_elapsed) => Err(CheckStorageError::SlowCleaning),
+    }
 }
 
 /// The exit code.

@@ -18,3 +18,5 @@ mod readme;
 mod signaling_limits;
 mod signaling_protocol;
 mod signaling_rfc6455;
+mod store_check_storage;
+mod store_durability;

@@ -95,14 +95,19 @@ impl Root {
                 Some((above, name)) => (Some(above), name),
                 None => (None, path),
             };
-            durable.remove(path);
+            let was_durable = durable.remove(path);
             let directory = match self.open_directory(above) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 other => other?,
             };
             match unlinkat(&directory, name, UnlinkatFlags::RemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => parent = above,
-                Err(Errno::ENOTEMPTY | Errno::EEXIST) => return Ok(()),
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
+                    if was_durable {
+                        durable.insert(path.to_owned());
+                    }
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             }
         }
