@@ -1,22 +1,166 @@
-//! The HTTP API.
+//! The HTTP API: extract, call a room, shape the answer.
+//!
+//! Every route is mounted together with its description, so that the OpenAPI document cannot lack one.
 
+mod apps;
+mod auth;
+mod conditional;
+mod content;
+mod deploy;
+mod docs;
+mod error;
+mod health;
+mod ranges;
+mod receive;
+mod serve;
 mod signaling;
+mod updates;
+
+use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
-
-use crate::signaling::Signaling;
+use axum::middleware::from_fn;
+use http::{HeaderName, HeaderValue, Method, header};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
+use utoipa_axum::router::OpenApiRouter;
 
+pub use docs::document;
+
+use self::apps::Apps;
+use self::error::ApiError;
+use crate::audit::Audit;
+use crate::clock;
+use crate::config;
+use crate::release::Releases;
+use crate::signaling::Signaling;
+use crate::store::Store;
+use crate::tasks::Tasks;
+
+/// What the routes need; made anew for each configuration.
 pub struct State {
+    pub releases: Releases,
+    pub store: Store,
+    pub audit: Audit,
+    pub tasks: Tasks,
+    /// Cancelled from the moment on when the daemon is told to end.
     pub draining: CancellationToken,
     pub signaling: Signaling,
+    pub apps: Vec<config::App>,
+    pub deploy: config::Deploy,
+    pub updates: config::Updates,
     pub cors_origins: Vec<String>,
 }
 
+/// [`State`] as the handlers see it.
+struct Api {
+    releases: Releases,
+    store: Store,
+    audit: Audit,
+    tasks: Tasks,
+    draining: CancellationToken,
+    signaling: Signaling,
+    apps: Apps,
+    guard: auth::Guard,
+    deploy: config::Deploy,
+    updates: config::Updates,
+    document: bytes::Bytes,
+}
+
+/// All routes, answering.
 pub fn router(state: State) -> Router {
-    drop(state.draining);
-    Router::new()
-        .route("/health/live", get(|| async { "ok" }))
-        .merge(signaling::routes(state.signaling))
+    let api = Api {
+        releases: state.releases,
+        store: state.store,
+        audit: state.audit,
+        tasks: state.tasks,
+        draining: state.draining,
+        signaling: state.signaling,
+        apps: Apps::new(state.apps),
+        guard: auth::Guard::new(state.deploy.failed_keys_per_minute),
+        deploy: state.deploy,
+        updates: state.updates,
+        document: document().into(),
+    };
+    let (router, _) = routes().split_for_parts();
+    let router = router
+        .fallback(not_found)
+        .layer(from_fn(error::finish))
+        .with_state(Arc::new(api));
+    match cors(&state.cors_origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::default()
+        .merge(health::routes())
+        .merge(docs::routes())
+        .merge(app_routes())
+        .nest("/apps/{app}", app_routes())
+        .merge(signaling::routes())
+        .merge(updates::public_routes())
+}
+
+/// What every app has: under its host, and under its name.
+fn app_routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .merge(deploy::routes())
+        .merge(updates::routes())
+}
+
+async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+/// Which pages may read answers; without origins nothing is said about it, and browsers let none.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(
+            origins
+                .iter()
+                .filter_map(|origin| HeaderValue::try_from(origin).ok()),
+        )
+    };
+    let sent = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::IF_NONE_MATCH,
+        header::IF_RANGE,
+        header::RANGE,
+        auth::BUILDER_KEY,
+        deploy::IDEMPOTENCY_KEY,
+    ];
+    let read: [HeaderName; 8] = [
+        header::ACCEPT_RANGES,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ETAG,
+        header::LAST_MODIFIED,
+        header::RETRY_AFTER,
+        error::REQUEST_ID,
+        serve::STALE,
+    ];
+    let cors = CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods(AllowMethods::list([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+        ]))
+        .allow_headers(AllowHeaders::list(sent))
+        .expose_headers(ExposeHeaders::list(read));
+    Some(cors)
+}
+
+fn seconds_since(since: Timestamp) -> u64 {
+    u64::try_from(clock::now().duration_since(since).as_secs()).unwrap_or(0)
 }

@@ -3,6 +3,7 @@
 mod check_config;
 mod check_storage;
 mod key;
+mod openapi;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ enum Command {
     CheckStorage(check_storage::CheckStorage),
     /// Print every configuration option with its default
     ConfigReference,
+    /// Print the description of the HTTP API (OpenAPI 3.1, JSON)
+    Openapi,
     /// Builder keys: what CI shows to be allowed to deploy
     #[command(subcommand)]
     Key(key::Key),
@@ -68,6 +71,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             )?);
         }
         Command::ConfigReference => print(&config::reference::reference()),
+        Command::Openapi => openapi::run(),
         Command::Key(command) => key::run(&command)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -22,12 +22,16 @@ use crate::audit::{Audit, AuditError};
 use crate::config::{self, Config, ConfigError};
 use crate::edge::{Edge, EdgeError, listener};
 use crate::metrics::{self, Metrics};
+use crate::release::{Releases, SnapshotError};
 use crate::signaling::{Signaling, SignalingError};
+use crate::store::{Store, StoreError};
 use crate::systemd::{self, Environment, SystemdError};
 use crate::tasks::Tasks;
 
 /// After the drain, services get this long to put their things in order.
 const SERVICES_END: Duration = Duration::from_secs(3);
+/// How long READY waits for the store.
+const STORE_ANSWER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -41,6 +45,10 @@ pub enum DaemonError {
     Logging(#[from] logging::LoggingError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Releases(#[from] SnapshotError),
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
     #[error(transparent)]
@@ -132,7 +140,14 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let audit = Audit::open(&state.path, config.audit.clone())?;
     let sockets = Sockets::open(&config, environment.sockets)?;
     let signaling = Signaling::start(&config.signaling, sockets.signaling, &tasks, &metrics)?;
+    let store = Store::open(&config.store.within(&state.path), &tasks).await?;
+    let releases =
+        Releases::open(store.clone(), &config.deploy, &state.path, &tasks, &metrics).await?;
     let rooms = Rooms {
+        releases,
+        store,
+        audit,
+        tasks: tasks.clone(),
         draining: draining.clone(),
         signaling: signaling.clone(),
     };
@@ -157,6 +172,13 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     );
     probes.serve(sockets.metrics);
     let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
+    // A store that does not answer holds nothing up for longer: the last known releases are served.
+    if tokio::time::timeout(STORE_ANSWER, rooms.releases.known())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the store has not answered yet; the last known releases are served");
+    }
     ready::announce(&sockets.addresses)?;
     greeting::print(&config, &sockets.addresses, made);
     watchdog::start(&tasks, environment.watchdog, sockets.addresses.http.clone());
@@ -191,12 +213,16 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     if !tasks.end(SERVICES_END).await {
         tracing::warn!("some tasks did not end in time");
     }
-    drop((audit, state));
+    drop((rooms, state));
     ended
 }
 
 /// The rooms that answer requests, made once.
 struct Rooms {
+    releases: Releases,
+    store: Store,
+    audit: Audit,
+    tasks: Tasks,
     draining: CancellationToken,
     signaling: Signaling,
 }
@@ -204,8 +230,15 @@ struct Rooms {
 impl Rooms {
     fn router(&self, config: &Config) -> Router {
         api::router(api::State {
+            releases: self.releases.clone(),
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+            tasks: self.tasks.clone(),
             draining: self.draining.clone(),
             signaling: self.signaling.clone(),
+            apps: config.apps.clone(),
+            deploy: config.deploy.clone(),
+            updates: config.updates.clone(),
             cors_origins: config.http.cors_origins.clone(),
         })
     }

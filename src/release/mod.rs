@@ -39,7 +39,7 @@ pub use index::Synced;
 pub use intake::Intake;
 pub use log::LogError;
 pub use publish::{Order, PublishError, Published};
-pub use record::{Actor, ContentKey, Deployed, File, Record, ReleaseId, Warning};
+pub use record::{Actor, File, ReleaseId};
 pub use snapshot::SnapshotError;
 pub use staging::StagingError;
 pub use state::{State, Tree};

@@ -19,7 +19,7 @@ use crate::{config, tasks::Tasks};
 pub use error::{BoxError, StoreError};
 pub use filesystem::Filesystem;
 pub use key::Key;
-pub use object::{Body, Object};
+pub use object::{Body, ByteStream, Object};
 pub use s3::S3;
 
 /// Where objects live. Cheap to clone. The SDK's futures hold 16 KiB and more:

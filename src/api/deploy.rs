@@ -1,0 +1,370 @@
+//! `POST /deploy`: a whole release in one request.
+
+#![expect(
+    unused_qualifications,
+    reason = "what utoipa makes of a route's parameters"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::apps::App;
+use super::error::{ApiError, ErrorBody, REQUEST_ID};
+use super::{Api, auth, receive, serve};
+use crate::audit::{self, Deed, Outcome};
+use crate::clock;
+use crate::config::{self, BuilderKeyHash};
+use crate::release::body::{self, decompress::Encoding};
+use crate::release::path::longest_under;
+use crate::release::{Actor, BeginError, Deploy, Intake, Order, Published};
+use crate::tasks;
+
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+pub fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(deploy))
+}
+
+/// The body of a deploy. Its members may come in any order; unknown ones are ignored.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "described here, read as a stream by the release room"
+)]
+struct DeployRequest {
+    files: Vec<DeployedContent>,
+}
+
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "described here, read as a stream by the release room"
+)]
+struct DeployedContent {
+    /// Relative, with `/` between segments: `releases/darwin-arm64/latest-mac.yml`.
+    path: String,
+    /// Base64: standard or url-safe, padded or not, in lines or not.
+    #[schema(content_encoding = "base64")]
+    content: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "success": true, "filesDeployed": 1,
+    "files": [{"path": "releases/version.json", "url": "https://cdn.example.com/prod/releases/version.json", "size": 19,
+        "sha256": "…64 hexadecimal digits…", "sha512": "…128 hexadecimal digits…"}],
+    "timestamp": "2026-11-21T01:40:03.000Z", "id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "warnings": []}))]
+struct DeployResponse {
+    success: bool,
+    files_deployed: usize,
+    files: Vec<DeployedFile>,
+    /// When the release became true, RFC 3339, UTC.
+    timestamp: String,
+    /// Names the release.
+    id: String,
+    warnings: Vec<Warning>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct DeployedFile {
+    path: String,
+    /// Percent-encoded; at the CDN when there is one, else a path on this server.
+    url: String,
+    /// Bytes.
+    size: u64,
+    /// Hexadecimal.
+    sha256: String,
+    /// Hexadecimal.
+    sha512: String,
+}
+
+/// What is wrong with a manifest that was published all the same.
+#[derive(Serialize, ToSchema)]
+struct Warning {
+    path: String,
+    message: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+struct DeployQuery {
+    /// Replace the bytes of files whose names carry a version.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Publish files, all at once
+///
+/// Until the answer nothing of it can be seen, after it everything. Named paths are added or replaced; a deploy with
+/// `web/index.html` replaces all of `web/`. The body may be compressed (`Content-Encoding: gzip` or `zstd`). With an
+/// `Idempotency-Key` a repeated request within 24 hours gets the first answer (and `Idempotency-Replayed: true`).
+#[utoipa::path(post, path = "/deploy", tag = "deploy", operation_id = "deploy",
+    params(
+        DeployQuery,
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    security(("builderKey" = []), ("bearer" = [])),
+    request_body(content = DeployRequest, content_type = "application/json",
+        example = json!({"files": [{"path": "releases/version.json", "content": "eyJ2ZXJzaW9uIjoiMS4yLjAifQ=="}]})),
+    responses(
+        (status = 200, body = DeployResponse),
+        (status = 400, body = ErrorBody, example = json!({"error": "Invalid file path", "path": "../x",
+            "message": "invalid file path \"../x\": a path must not contain a `..` segment (line 1, offset 19, file 0)",
+            "line": 1, "offset": 19, "file": {"index": 0, "path": null}, "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+        (status = 401, body = ErrorBody, example = json!({"error": "Invalid builder key", "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+        (status = 403, body = ErrorBody, description = "No builder key is configured"),
+        (status = 408, body = ErrorBody, description = "The body stopped arriving, or took hours"),
+        (status = 409, body = ErrorBody, description = "Bytes would change under a versioned name; a path would be file and directory; a deploy with this Idempotency-Key is running"),
+        (status = 413, body = ErrorBody, description = "A limit, which is named, was exceeded"),
+        (status = 415, body = ErrorBody, description = "Not application/json, or an unknown Content-Encoding"),
+        (status = 422, body = ErrorBody, description = "Faulty manifests, where they are refused; another deploy has this Idempotency-Key"),
+        (status = 429, body = ErrorBody, description = "Too many invalid keys from this address"),
+        (status = 500, body = ErrorBody, example = json!({"error": "Deployment failed", "message": "internal", "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+        (status = 503, body = ErrorBody, description = "Too many deploys at the same time, or the store is away"),
+        (status = 507, body = ErrorBody, description = "The store is full")))]
+async fn deploy(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    query: Result<Query<DeployQuery>, QueryRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    // All of this before the body is polled: hyper asks for it (100 Continue) with the first poll.
+    let key = auth::authenticate(request.headers(), &app.builder_keys, &api.guard, peer.ip())?;
+    let Query(query) = query.map_err(|_| ApiError::Query)?;
+    let encoding = encoding(request.headers())?;
+    check_length(request.headers(), api.deploy.max_body_bytes)?;
+    let order = Order {
+        app: app.name.clone(),
+        prefix: app.prefix.clone(),
+        actor: Actor {
+            key: key.fingerprint(),
+            address: peer.ip().to_string(),
+        },
+        key_sha256: idempotency(request.headers())?,
+        force: query.force,
+    };
+    let (deploy, intake) = api.releases.begin(order).map_err(|error| match error {
+        BeginError::Busy => ApiError::Busy,
+        BeginError::Running => ApiError::Running,
+    })?;
+    let deed = api
+        .audit
+        .begin(deed(&app, key, peer, request.headers(), &deploy))
+        .await?;
+    let job = Job {
+        api: api.clone(),
+        app,
+        encoding,
+        deploy,
+        intake,
+        deed,
+    };
+    // A task of its own: it ends, and is recorded, also when the sender goes away.
+    let done = api
+        .tasks
+        .short("deploy", job.run(request.into_body()))
+        .await;
+    let published = done.ok().flatten().ok_or(ApiError::Cut)??;
+    Ok(published)
+}
+
+/// One deploy between its head and its answer.
+struct Job {
+    api: Arc<Api>,
+    app: Arc<config::App>,
+    encoding: Encoding,
+    deploy: Deploy,
+    intake: Intake,
+    deed: audit::Reservation,
+}
+
+impl Job {
+    async fn run(self, body: Body) -> Result<Response, ApiError> {
+        let Job {
+            api,
+            app,
+            encoding,
+            deploy,
+            intake,
+            deed,
+        } = self;
+        let published = publish(&api, &app, encoding, deploy, intake, body).await;
+        let (outcome, details) = match &published {
+            Ok(published) if published.replayed => {
+                (Outcome::Success, "repeated request".to_owned())
+            }
+            Ok(published) => (
+                Outcome::Success,
+                format!("{} files", published.record.deployed().files.len()),
+            ),
+            Err(error) if error.status().is_server_error() => (Outcome::Failure, chain(error)),
+            Err(error) => (Outcome::Denied, chain(error)),
+        };
+        if let Err(error) = deed.record(outcome, details).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(
+                error,
+                "a deploy could not be recorded in the audit, although room was reserved"
+            );
+        }
+        Ok(answer(&app, &published?))
+    }
+}
+
+async fn publish(
+    api: &Api,
+    app: &config::App,
+    encoding: Encoding,
+    deploy: Deploy,
+    mut intake: Intake,
+    body: Body,
+) -> Result<Published, ApiError> {
+    let most = api.deploy.max_body_bytes;
+    let limits = body::Limits {
+        body_bytes: most,
+        files: api.deploy.max_files,
+        file_bytes: most,
+        path_bytes: longest_under(app.prefix.as_str()),
+    };
+    let (pump, reader) = receive::split(
+        body,
+        Duration::from_secs(api.deploy.stall_timeout_seconds),
+        most,
+    );
+    let reading = tasks::blocking("deploy-body", move || {
+        let reader =
+            body::decompress::decompress(encoding, reader).map_err(body::error::BodyError::Read)?;
+        body::read(reader, &limits, &mut intake).map(|_| intake)
+    });
+    let (read, ()) = tokio::join!(reading, pump.run());
+    let intake = match read.map_err(|_| ApiError::Cut)? {
+        Ok(intake) => intake,
+        Err(body::error::BodyError::Read(error))
+            if error.kind() == std::io::ErrorKind::FileTooLarge =>
+        {
+            return Err(ApiError::TooLarge { limit_bytes: most });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    api.releases
+        .publish(deploy, intake)
+        .await
+        .map_err(ApiError::Deploy)
+}
+
+fn answer(app: &config::App, published: &Published) -> Response {
+    let record = &published.record;
+    let deployed = record.deployed();
+    let files = deployed.files.iter().map(|file| DeployedFile {
+        path: file.path.to_string(),
+        url: serve::public_url(app, file.path.as_str()),
+        size: file.size,
+        sha256: hex::encode(file.sha256),
+        sha512: hex::encode(file.sha512),
+    });
+    let warnings = deployed.warnings.iter();
+    let answer = DeployResponse {
+        success: true,
+        files_deployed: deployed.files.len(),
+        files: files.collect(),
+        timestamp: clock::rfc3339(record.at),
+        id: record.id.to_string(),
+        warnings: warnings
+            .map(|w| Warning {
+                path: w.path.to_string(),
+                message: w.message.clone(),
+            })
+            .collect(),
+    };
+    let mut response = Json(answer).into_response();
+    if published.replayed {
+        response
+            .headers_mut()
+            .insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn deed(
+    app: &config::App,
+    key: &BuilderKeyHash,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    deploy: &Deploy,
+) -> Deed {
+    let request = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    Deed {
+        app: app.name.to_string(),
+        actor: audit::Actor {
+            key: Some(key.fingerprint()),
+            address: Some(peer.ip()),
+        },
+        action: "deploy",
+        resource: format!("{}/{}", app.prefix, deploy.id()),
+        request: request.map(str::to_owned),
+    }
+}
+
+/// How the body is encoded, when it is JSON at all.
+fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let media_type = text(header::CONTENT_TYPE)
+        .and_then(|text| text.split(';').next())
+        .unwrap_or_default();
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::ContentType);
+    }
+    match text(header::CONTENT_ENCODING) {
+        None => Ok(Encoding::Identity),
+        Some(coding) => Encoding::parse(coding).ok_or(ApiError::ContentEncoding),
+    }
+}
+
+/// Refuses on its word a body that is declared too large.
+fn check_length(headers: &HeaderMap, limit_bytes: u64) -> Result<(), ApiError> {
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|declared| declared > limit_bytes) {
+        return Err(ApiError::TooLarge { limit_bytes });
+    }
+    Ok(())
+}
+
+fn idempotency(headers: &HeaderMap) -> Result<Option<[u8; 32]>, ApiError> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    let key = key.as_bytes();
+    if !(1..=255).contains(&key.len()) || !key.iter().all(u8::is_ascii_graphic) {
+        return Err(ApiError::IdempotencyKey);
+    }
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest(&SHA256, key).as_ref());
+    Ok(Some(sha256))
+}
+
+/// An error and its causes on one line.
+fn chain(error: &ApiError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

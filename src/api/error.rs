@@ -1,0 +1,342 @@
+//! What a caller is told when something did not work, in one place.
+//!
+//! A handler returns an [`ApiError`]; [`finish`] turns it into a JSON answer with the request's id. The caller gets a
+//! decision, the log gets the cause: what we did wrong is `{"error":"internal","id":"…"}`.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::audit::AuditError;
+use crate::release::body::error::{BodyError, Problem, Refusal};
+use crate::release::path::ReleasePath;
+use crate::release::{PublishError, StagingError};
+use crate::store::StoreError;
+
+/// Set by whoever accepted the request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// When a caller may come back after 503, seconds.
+const RETRY_SECONDS: u64 = 5;
+
+/// Every answer that is not a success.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"error": "Not found", "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"}))]
+pub struct ErrorBody {
+    /// What is wrong, for a person to read; `internal` when it is our fault.
+    pub error: String,
+    /// Names the request in the server's log; the `X-Request-Id` of the answer.
+    pub id: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("Not found")]
+    NotFound,
+    #[error("Manifest not found")]
+    ManifestNotFound,
+    #[error("Method not allowed")]
+    MethodNotAllowed,
+    #[error("Invalid query")]
+    Query,
+    #[error("Missing builder key")]
+    MissingKey,
+    #[error("Invalid builder key")]
+    InvalidKey,
+    #[error("Too many invalid builder keys")]
+    TooManyKeys { retry_seconds: u64 },
+    #[error("Deploys are switched off: no builder key is configured")]
+    DeploysOff,
+    #[error("Content-Type must be application/json")]
+    ContentType,
+    #[error("Content-Encoding must be gzip, zstd or identity")]
+    ContentEncoding,
+    #[error("Idempotency-Key must be 1 to 255 visible ASCII characters")]
+    IdempotencyKey,
+    #[error("A deploy with this Idempotency-Key is running")]
+    Running,
+    #[error("Body too large")]
+    TooLarge { limit_bytes: u64 },
+    #[error("The body stopped arriving")]
+    Stalled,
+    #[error("The body ended early")]
+    Incomplete,
+    #[error("Too many deploys at the same time")]
+    Busy,
+    #[error("Precondition failed")]
+    PreconditionFailed,
+    #[error("Range not satisfiable")]
+    Range { size: u64 },
+    #[error("the deploy body was refused")]
+    Refused(#[source] Refusal),
+    #[error("a deploy failed")]
+    Deploy(#[source] PublishError),
+    #[error("the deed cannot be recorded in the audit")]
+    Audit(#[from] AuditError),
+    #[error("the releases are not known")]
+    Unknown,
+    #[error("a file cannot be read")]
+    Read(#[source] StoreError),
+    #[error("a task of the request was cut")]
+    Cut,
+    #[error("{path} has {found} bytes in the store, {recorded} in its record")]
+    Size {
+        path: String,
+        found: u64,
+        recorded: u64,
+    },
+}
+
+impl From<BodyError<StagingError>> for ApiError {
+    fn from(error: BodyError<StagingError>) -> ApiError {
+        match error {
+            BodyError::Refused(refusal) => ApiError::Refused(refusal),
+            BodyError::Read(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                ApiError::Stalled
+            }
+            BodyError::Read(_) => ApiError::Incomplete,
+            BodyError::Sink(error) => ApiError::Deploy(PublishError::Staging(error)),
+        }
+    }
+}
+
+impl ApiError {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            ApiError::Query | ApiError::IdempotencyKey | ApiError::Incomplete => {
+                StatusCode::BAD_REQUEST
+            }
+            ApiError::MissingKey | ApiError::InvalidKey => StatusCode::UNAUTHORIZED,
+            ApiError::DeploysOff => StatusCode::FORBIDDEN,
+            ApiError::NotFound | ApiError::ManifestNotFound => StatusCode::NOT_FOUND,
+            ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::Stalled => StatusCode::REQUEST_TIMEOUT,
+            ApiError::Running => StatusCode::CONFLICT,
+            ApiError::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::ContentType | ApiError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            ApiError::TooManyKeys { .. } => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::Refused(refusal) if refusal.limit().is_some() => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            ApiError::Refused(_) => StatusCode::BAD_REQUEST,
+            ApiError::Deploy(error) => publish_status(error),
+            ApiError::Read(error) if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Busy | ApiError::Unknown | ApiError::Cut => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Audit(_) => StatusCode::INSUFFICIENT_STORAGE,
+            ApiError::Read(_) | ApiError::Size { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The members of the body beside `id`.
+    fn members(&self) -> Value {
+        match self {
+            ApiError::Refused(refusal) => refused(refusal),
+            ApiError::Deploy(error) => publish_members(error),
+            ApiError::TooLarge { limit_bytes } => {
+                json!({ "error": self.to_string(), "limitBytes": limit_bytes })
+            }
+            ApiError::Audit(_) => json!({ "error": "Storage full" }),
+            ApiError::Unknown | ApiError::Cut => json!({ "error": "Temporarily unavailable" }),
+            ApiError::Read(error) if error.is_unavailable() => {
+                json!({ "error": "Temporarily unavailable" })
+            }
+            ApiError::Read(_) | ApiError::Size { .. } => json!({ "error": "internal" }),
+            ApiError::NotFound
+            | ApiError::ManifestNotFound
+            | ApiError::MethodNotAllowed
+            | ApiError::Query
+            | ApiError::MissingKey
+            | ApiError::InvalidKey
+            | ApiError::TooManyKeys { .. }
+            | ApiError::DeploysOff
+            | ApiError::ContentType
+            | ApiError::ContentEncoding
+            | ApiError::IdempotencyKey
+            | ApiError::Running
+            | ApiError::Stalled
+            | ApiError::Incomplete
+            | ApiError::Busy
+            | ApiError::PreconditionFailed
+            | ApiError::Range { .. } => json!({ "error": self.to_string() }),
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        match self {
+            ApiError::MissingKey | ApiError::InvalidKey => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"seance\""),
+                );
+            }
+            ApiError::TooManyKeys { retry_seconds } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_seconds));
+            }
+            ApiError::Range { size } => {
+                if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
+                    headers.insert(header::CONTENT_RANGE, value);
+                }
+            }
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+            }
+            _ => {}
+        }
+        headers
+    }
+}
+
+/// The contract's words first, for clients that compare them; what exactly is wrong beside them.
+fn refused(refusal: &Refusal) -> Value {
+    let error = match &refusal.problem {
+        Problem::Path { .. } => "Invalid file path",
+        Problem::Syntax(_) => "Invalid JSON",
+        Problem::Base64(_) => "Invalid base64",
+        Problem::DuplicatePath(_) | Problem::FileAndDirectory { .. } => "Conflicting file paths",
+        Problem::Compression(_) => "Invalid compression",
+        Problem::Limit(_) => "Body too large",
+        Problem::WrongType { .. } | Problem::Missing(_) | Problem::DuplicateMember(_) => {
+            "Invalid body"
+        }
+    };
+    let mut members = json!({
+        "error": error,
+        "message": refusal.to_string(),
+        "line": refusal.at.line,
+        "offset": refusal.at.offset,
+    });
+    if let Some(file) = &refusal.file {
+        members["file"] =
+            json!({ "index": file.index, "path": file.path.as_ref().map(ReleasePath::as_str) });
+    }
+    if let Problem::Path { path, .. } = &refusal.problem {
+        members["path"] = json!(path);
+    }
+    members
+}
+
+fn publish_status(error: &PublishError) -> StatusCode {
+    match error {
+        PublishError::Changed(_)
+        | PublishError::BelowFile { .. }
+        | PublishError::IsDirectory { .. }
+        | PublishError::Forgotten => StatusCode::CONFLICT,
+        PublishError::Lint(_) | PublishError::OtherDeploy => StatusCode::UNPROCESSABLE_ENTITY,
+        PublishError::Expired => StatusCode::REQUEST_TIMEOUT,
+        PublishError::Contended => StatusCode::SERVICE_UNAVAILABLE,
+        PublishError::Staging(_) | PublishError::Log(_) => match store_cause(error) {
+            Some(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+            Some(store) if store.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+    }
+}
+
+fn publish_members(error: &PublishError) -> Value {
+    match error {
+        PublishError::Changed(paths) => {
+            let paths: Vec<&str> = paths.iter().map(ReleasePath::as_str).collect();
+            json!({ "error": "Published files would change", "message": error.to_string(), "paths": paths })
+        }
+        PublishError::BelowFile { .. } | PublishError::IsDirectory { .. } => {
+            json!({ "error": "Conflicting file paths", "message": error.to_string() })
+        }
+        PublishError::Lint(warnings) => {
+            let reasons: Vec<Value> = warnings
+                .iter()
+                .map(|w| json!({ "path": w.path.as_str(), "message": w.message }))
+                .collect();
+            json!({ "error": "Faulty manifests", "message": error.to_string(), "reasons": reasons })
+        }
+        PublishError::Forgotten => {
+            json!({ "error": "Idempotency-Key is outdated", "message": error.to_string() })
+        }
+        PublishError::OtherDeploy => {
+            json!({ "error": "Idempotency-Key was used for another deploy" })
+        }
+        PublishError::Expired => {
+            json!({ "error": "Deploy took too long", "message": error.to_string() })
+        }
+        PublishError::Staging(_) | PublishError::Log(_) | PublishError::Contended => {
+            let status = publish_status(error);
+            let message = match status {
+                StatusCode::INSUFFICIENT_STORAGE => "Storage full",
+                StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable",
+                _ => "internal",
+            };
+            json!({ "error": "Deployment failed", "message": message })
+        }
+    }
+}
+
+fn store_cause(error: &PublishError) -> Option<&StoreError> {
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(store) = error.downcast_ref::<StoreError>() {
+            return Some(store);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Leaves the answer to [`finish`], which knows the request.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Gives every failure its JSON body, and logs the cause of those that are ours.
+pub async fn finish(request: Request, next: Next) -> Response {
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    let error = match response.extensions_mut().remove::<Arc<ApiError>>() {
+        Some(error) => error,
+        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+            Arc::new(ApiError::MethodNotAllowed)
+        }
+        None => return response,
+    };
+    let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
+    let status = error.status();
+    if status.is_server_error() {
+        let error: &(dyn Error + 'static) = &*error;
+        tracing::error!(error, id, status = status.as_u16(), "a request failed");
+    }
+    let mut members = error.members();
+    members["id"] = json!(id);
+    let mut answer = (status, error.headers(), members.to_string()).into_response();
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if status == StatusCode::METHOD_NOT_ALLOWED
+        && let Some(allow) = response.headers().get(header::ALLOW)
+    {
+        headers.insert(header::ALLOW, allow.clone());
+    }
+    answer
+}

@@ -1,0 +1,202 @@
+//! A published file as an answer: from memory, from the store, or from the CDN.
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::conditional::{self, Verdict};
+use super::error::ApiError;
+use super::ranges::{self, Multipart, Selection};
+use super::{Api, content, seconds_since};
+use crate::config::{self, Artifacts};
+use crate::release::{File, Synced};
+
+/// Seconds since the store was last seen, on answers that may be out of date.
+pub const STALE: HeaderName = HeaderName::from_static("x-seance-stale");
+
+/// Everything but the unreserved characters of RFC 3986 §2.3 and the `/` between segments.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// Where a file is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The update feed: downloads may be sent on to the CDN.
+    Feed,
+    /// The public name, which the CDN itself may ask for: never sent on, that could go round in circles.
+    Public,
+}
+
+/// Answers GET and HEAD for a file of an app; `absent` says that there is none.
+pub async fn file(
+    api: &Api,
+    app: &config::App,
+    path: &str,
+    request: &Parts,
+    door: Door,
+    absent: ApiError,
+) -> Result<Response, ApiError> {
+    let synced = api.releases.synced();
+    let tree = api.releases.tree(&app.prefix);
+    let Some(file) = tree.file(path) else {
+        // A store that is away may have a release that was never seen here.
+        return Err(if synced == Synced::Known {
+            absent
+        } else {
+            ApiError::Unknown
+        });
+    };
+    let etag = file.etag();
+    let head = describe(file, &etag, synced);
+    match conditional::verdict(&request.headers, &etag, file.modified) {
+        Verdict::Failed => return Err(ApiError::PreconditionFailed),
+        Verdict::NotModified => return Ok(not_modified(head)),
+        Verdict::Proceed => {}
+    }
+    if let Some(bytes) = &file.inline {
+        return Ok(whole(head, file.size, Body::from(bytes.clone())));
+    }
+    let selection = select(api, file, &etag, request);
+    if door == Door::Feed
+        && let Some(location) = redirect(api, app, file, request, &selection)
+    {
+        return Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response());
+    }
+    // For HEAD the store is not asked.
+    let with_body = request.method != Method::HEAD;
+    match selection {
+        Selection::Whole if with_body => {
+            let body = content::range(&api.store, file, 0..file.size).await?;
+            Ok(whole(head, file.size, body))
+        }
+        Selection::Whole => Ok(whole(head, file.size, Body::empty())),
+        Selection::Refused => Err(ApiError::Range { size: file.size }),
+        Selection::One(range) => {
+            let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
+            let length = range.end - range.start;
+            let mut response =
+                partial(head, length, content::range(&api.store, file, range).await?);
+            set(response.headers_mut(), header::CONTENT_RANGE, content_range);
+            Ok(response)
+        }
+        Selection::Many(ranges) => {
+            let multipart = Multipart::new(&file.sha256, &file.content_type, file.size, ranges);
+            let (content_type, length) = (multipart.content_type(), multipart.length());
+            let mut response = partial(
+                head,
+                length,
+                content::parts(&api.store, file, multipart).await?,
+            );
+            set(response.headers_mut(), header::CONTENT_TYPE, content_type);
+            Ok(response)
+        }
+    }
+}
+
+/// The public address of a file: the CDN's, else ours without a host, for we may have many.
+pub fn public_url(app: &config::App, path: &str) -> String {
+    let base = app.cdn_endpoint.as_deref().unwrap_or_default();
+    let prefix = utf8_percent_encode(app.prefix.as_str(), ESCAPED);
+    format!("{base}/{prefix}/{}", utf8_percent_encode(path, ESCAPED))
+}
+
+/// RFC 9110 §14.2: `Range` means something for GET only.
+fn select(api: &Api, file: &File, etag: &str, request: &Parts) -> Selection {
+    let field = request
+        .headers
+        .get(header::RANGE)
+        .and_then(|field| field.to_str().ok());
+    match field {
+        Some(field)
+            if request.method == Method::GET
+                && conditional::range_counts(&request.headers, etag) =>
+        {
+            ranges::select(field, file.size, api.updates.max_ranges)
+        }
+        _ => Selection::Whole,
+    }
+}
+
+/// Where to send a download instead. CDNs answer several ranges wrongly, so those stay here; so does everything while
+/// the CDN may not have all files yet.
+fn redirect(
+    api: &Api,
+    app: &config::App,
+    file: &File,
+    request: &Parts,
+    selection: &Selection,
+) -> Option<String> {
+    app.cdn_endpoint.as_ref()?;
+    let wanted = match api.updates.artifacts {
+        Artifacts::Serve => false,
+        Artifacts::Auto => !request.headers.contains_key(header::RANGE),
+        Artifacts::Redirect => matches!(selection, Selection::Whole | Selection::One(_)),
+    };
+    (wanted && api.releases.health().unprojected == 0).then(|| public_url(app, file.path.as_str()))
+}
+
+/// The header fields that do not depend on what of the file is asked for.
+fn describe(file: &File, etag: &str, synced: Synced) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    set(&mut headers, header::ETAG, etag);
+    set(
+        &mut headers,
+        header::CONTENT_TYPE,
+        file.content_type.as_str(),
+    );
+    set(
+        &mut headers,
+        header::CACHE_CONTROL,
+        file.cache_control.as_str(),
+    );
+    set(
+        &mut headers,
+        header::LAST_MODIFIED,
+        httpdate::fmt_http_date(file.modified.into()),
+    );
+    if file.inline.is_none() {
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    if let Synced::Stale { since } = synced {
+        headers.insert(STALE, HeaderValue::from(seconds_since(since)));
+    }
+    headers
+}
+
+fn whole(headers: HeaderMap, length: u64, body: Body) -> Response {
+    with_length(StatusCode::OK, headers, length, body)
+}
+
+fn partial(headers: HeaderMap, length: u64, body: Body) -> Response {
+    with_length(StatusCode::PARTIAL_CONTENT, headers, length, body)
+}
+
+fn with_length(status: StatusCode, mut headers: HeaderMap, length: u64, body: Body) -> Response {
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// RFC 9110 §15.4.5: without the fields that describe a content.
+fn not_modified(mut headers: HeaderMap) -> Response {
+    headers.remove(header::CONTENT_TYPE);
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Sets a field whose value cannot hold what a header must not: hashes, dates, numbers, our own table of types.
+fn set<V: TryInto<HeaderValue>>(headers: &mut HeaderMap, name: HeaderName, value: V) {
+    if let Ok(value) = value.try_into() {
+        headers.insert(name, value);
+    }
+}
