@@ -7,8 +7,8 @@
 //! cargo run --release --target x86_64-unknown-linux-gnu --bin deploy_body -- -max_len=4096 -max_total_time=600
 //! ```
 //!
-//! `--target` keeps the flags from build scripts. With nightly, `cargo fuzz run --fuzz-dir . deploy_body` adds
-//! AddressSanitizer. A crash is left as `crash-<sha1>`; its bytes belong into a table of `src/release/body/tests/`.
+//! `--target` keeps the flags from build scripts. A crash is left as `crash-<sha1>`; its bytes belong into a table of
+//! `src/release/body/tests/`.
 
 #![no_main]
 
