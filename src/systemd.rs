@@ -100,10 +100,6 @@ pub fn stopping() -> Result<(), SystemdError> {
     notify(&[NotifyState::Stopping, NotifyState::Status("draining")])
 }
 
-pub fn status(status: &str) -> Result<(), SystemdError> {
-    notify(&[NotifyState::Status(status)])
-}
-
 pub fn watchdog_ping() -> Result<(), SystemdError> {
     notify(&[NotifyState::Watchdog])
 }

@@ -13,10 +13,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
-/// The first pause before a service that failed is started again; doubled up to [`RESTART_MOST`].
-const RESTART_FIRST: Duration = Duration::from_millis(250);
-const RESTART_MOST: Duration = Duration::from_secs(30);
-
 /// The tasks of one daemon.
 #[derive(Clone, Default)]
 pub struct Tasks {
@@ -46,39 +42,6 @@ impl Tasks {
             shared.death.cancel();
         });
         start(tracked);
-    }
-
-    /// Runs a service that is started again, with back-off, whenever it ends or panics before the daemon does.
-    pub fn restarting<F>(&self, name: &'static str, mut make: impl FnMut() -> F + Send + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let tasks = self.clone();
-        let supervised = async move {
-            let mut delay = RESTART_FIRST;
-            loop {
-                let started = std::time::Instant::now();
-                let panicked = AssertUnwindSafe(make()).catch_unwind().await.is_err();
-                if tasks.shared.cancel.is_cancelled() {
-                    return;
-                }
-                if started.elapsed() > RESTART_MOST {
-                    delay = RESTART_FIRST;
-                }
-                tracing::warn!(
-                    task = name,
-                    panicked,
-                    delay_ms = delay.as_millis(),
-                    "a task failed and is started again"
-                );
-                tokio::select! {
-                    () = pause(delay) => {}
-                    () = tasks.cancelled() => return,
-                }
-                delay = (delay * 2).min(RESTART_MOST);
-            }
-        };
-        self.spawn(name, supervised);
     }
 
     /// Runs a piece of one connection or request; the daemon's end waits for it up to the drain deadline.

@@ -203,7 +203,7 @@ impl Default for S3 {
 }
 
 /// Limits and rules of `POST /deploy`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deploy {
     /// One request body after decompression, bytes.

@@ -142,6 +142,13 @@ pub fn load(
 }
 
 impl Store {
+    fn differs_only_in_credentials(&self, new: &Store) -> bool {
+        match (self, new) {
+            (Store::S3(old), Store::S3(new)) => old.with_credentials_of(new) == *new,
+            (old, new) => old == new,
+        }
+    }
+
     /// The store of a daemon with this state directory.
     pub fn within(&self, state: &Path) -> Store {
         match self {
@@ -153,6 +160,17 @@ impl Store {
     }
 }
 
+impl S3 {
+    /// This bucket with the credentials of `new`: they can change while the daemon runs.
+    pub fn with_credentials_of(&self, new: &S3) -> S3 {
+        S3 {
+            access_key_id: new.access_key_id.clone(),
+            secret_access_key: new.secret_access_key.clone(),
+            ..self.clone()
+        }
+    }
+}
+
 impl Config {
     /// The sections that differ in `new` and are read only at start.
     pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
@@ -160,10 +178,18 @@ impl Config {
             cors_origins: Vec::new(),
             ..http.clone()
         };
+        let deploy = |deploy: &Deploy| Deploy {
+            max_body_bytes: 0,
+            max_files: 0,
+            stall_timeout_seconds: 0,
+            failed_keys_per_minute: 0,
+            ..deploy.clone()
+        };
         let changed = [
+            ("deploy", deploy(&self.deploy) != deploy(&new.deploy)),
             ("http", http(&self.http) != http(&new.http)),
             ("metrics", self.metrics != new.metrics),
-            ("store", self.store != new.store),
+            ("store", !self.store.differs_only_in_credentials(&new.store)),
             ("audit", self.audit != new.audit),
             (
                 "signaling.listen",

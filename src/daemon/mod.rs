@@ -190,10 +190,10 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
             _ = signals.terminate.recv() => break Ok(()),
             _ = signals.interrupt.recv() => break Ok(()),
             Some(()) = signals.reload.recv() => {
-                if let Some(config) = reloader.reload()? {
+                reloader.reload(&rooms.store, |config| {
                     signaling.reload(&config.signaling);
                     edge.swap(rooms.router(config));
-                }
+                }).await?;
             }
             task = tasks.died() => break Err(DaemonError::TaskDied { task }),
         }

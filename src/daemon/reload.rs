@@ -2,6 +2,7 @@
 
 use super::{Source, logging::Logging};
 use crate::config::Config;
+use crate::store::Store;
 use crate::systemd::{self, SystemdError};
 
 pub struct Reloader {
@@ -19,11 +20,15 @@ impl Reloader {
         }
     }
 
-    /// The new configuration, or `None` when the old one stays in force.
-    pub fn reload(&mut self) -> Result<Option<&Config>, SystemdError> {
+    /// Puts the new configuration in force by `apply`, or leaves the old one.
+    pub async fn reload(
+        &mut self,
+        store: &Store,
+        apply: impl FnOnce(&Config),
+    ) -> Result<(), SystemdError> {
         systemd::reloading()?;
         let loaded = self.source.load();
-        let outcome = match loaded {
+        let status = match loaded {
             Ok(config) => {
                 if let Err(error) = self.logging.change(&config.log) {
                     tracing::error!(
@@ -37,12 +42,19 @@ impl Reloader {
                         "this section changed; it takes effect with the next restart"
                     );
                 }
+                if let Err(error) = store.reload(&config.store).await {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the store keeps its credentials"
+                    );
+                }
                 self.config = config;
+                apply(&self.config);
                 tracing::info!(
                     message_id = systemd::message::RELOADED,
                     "configuration reloaded"
                 );
-                Some(&self.config)
+                "reloaded"
             }
             Err(error) => {
                 tracing::error!(
@@ -50,17 +62,10 @@ impl Reloader {
                     error = &error as &dyn std::error::Error,
                     "the configuration is not valid; the old one stays in force"
                 );
-                None
+                "reload failed; the old configuration holds"
             }
         };
-        systemd::ready(
-            if outcome.is_some() {
-                "reloaded"
-            } else {
-                "reload failed; the old configuration holds"
-            },
-            &[],
-        )?;
-        Ok(outcome)
+        // Last: whoever waits for READY=1 finds the new configuration in force.
+        systemd::ready(status, &[])
     }
 }

@@ -78,6 +78,14 @@ impl Store {
         }
     }
 
+    /// Takes up credentials that changed; everything else takes effect with the next start.
+    pub async fn reload(&self, config: &config::Store) -> Result<(), StoreError> {
+        match (self, config) {
+            (Store::S3(bucket), config::Store::S3(config)) => bucket.reload(config).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Asks the store for something small, to know whether it works now.
     pub async fn reachable(&self) -> Result<(), StoreError> {
         match self {

@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use crate::harness::http::{Connection, get, head};
+use crate::harness::bucket::Bucket;
+use crate::harness::http::{Connection, get, head, request};
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, Daemon};
 
@@ -207,4 +208,102 @@ fn an_idle_connection_is_closed_by_the_drain_and_does_not_hold_it_up() {
     assert!(status.success(), "{log}");
     assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     assert!(connection.is_closed());
+}
+
+const BODY: &str = "{\"files\":[{\"path\":\"releases/drained.txt\",\"content\":\"aGVsbG8K\"}]}";
+
+/// A deploy of which only the first half was sent.
+fn half_sent(daemon: &Daemon, key: &str) -> Connection {
+    let mut deploy = Connection::open(daemon.http);
+    let headers = [
+        ("X-Builder-Key", key),
+        ("Content-Type", "application/json"),
+        ("Expect", "100-continue"),
+    ];
+    deploy.send(&head("POST", "/deploy", &headers, Some(BODY.len())));
+    // The daemon asks for the body once it has accepted the key: then the deploy is in flight.
+    assert_eq!(deploy.answer(false).status, 100);
+    deploy.send(&BODY.as_bytes()[..20]);
+    deploy
+}
+
+#[test]
+fn a_deploy_in_flight_is_finished_by_the_drain_while_probes_are_told() {
+    let mut daemon = Builder::new().start();
+    let key = daemon.builder_key();
+    let mut deploy = half_sent(&daemon, &key);
+    daemon.signal(libc::SIGTERM);
+    daemon.notification("STOPPING=1");
+    let ready = wait_until(
+        "the probe is told",
+        || get(daemon.http, "/health/ready"),
+        |answer| answer.status == 503,
+    );
+    assert_eq!(ready.header("connection"), Some("close"));
+    assert_eq!(get(daemon.http, "/health/live").status, 200);
+    deploy.send(&BODY.as_bytes()[20..]);
+    let answer = deploy.answer(true);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(daemon.ended().success());
+}
+
+#[test]
+fn a_deploy_cut_at_the_end_of_the_window_publishes_nothing_and_can_be_repeated() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut first = Builder::at(home.path())
+        .env("SEANCE_HTTP__DRAIN_SECONDS", "1")
+        .start();
+    let key = first.builder_key();
+    let mut deploy = half_sent(&first, &key);
+    first.signal(libc::SIGTERM);
+    assert!(first.ended().success());
+    assert!(deploy.try_answer(true).is_none());
+    let second = Builder::at(home.path()).start();
+    assert_eq!(get(second.http, "/updates/drained.txt").status, 404);
+    let headers = [
+        ("X-Builder-Key", key.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let answer = request(second.http, "POST", "/deploy", &headers, BODY.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(get(second.http, "/updates/drained.txt").text(), "hello\n");
+}
+
+#[test]
+#[ignore = "needs Ceph RGW: tests/run"]
+fn a_rotated_secret_is_taken_up_by_a_reload() {
+    let bucket = Bucket::fresh();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let secret = home.path().join("secret");
+    std::fs::write(&secret, "wrong").expect("a secret");
+    let config: String = bucket
+        .toml()
+        .lines()
+        .map(|line| match line.split_once(" = ") {
+            Some(("secret_access_key", _)) => format!("secret_access_key_file = {secret:?}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let daemon = Builder::at(home.path())
+        .config(&config)
+        .env("SEANCE_DEPLOY__FOLLOW_SECONDS", "1")
+        .start();
+    let health = || get(daemon.http, "/health");
+    assert_eq!(health().status, 503);
+    assert_eq!(get(daemon.http, "/health/ready").status, 503);
+    let right = bucket.toml();
+    let right = right
+        .lines()
+        .find_map(|line| line.strip_prefix("secret_access_key = "));
+    std::fs::write(&secret, right.expect("a secret").trim_matches('"')).expect("a secret");
+    daemon.reload(&config);
+    wait_until("the bucket is known", health, |answer| answer.status == 200);
+    assert!(
+        !daemon
+            .log()
+            .contains("it takes effect with the next restart"),
+        "{}",
+        daemon.log()
+    );
 }

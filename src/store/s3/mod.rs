@@ -11,6 +11,7 @@ mod writer;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use aws_sdk_s3::{
     Client,
     presigning::PresigningConfig,
@@ -45,7 +46,9 @@ pub struct S3 {
 }
 
 struct Shared {
-    client: Client,
+    /// Swapped when the credentials change; an operation keeps the one that it began with.
+    client: ArcSwap<Client>,
+    config: config::S3,
     bucket: String,
     /// Whether the provider takes an ACL with an object.
     acl: bool,
@@ -64,25 +67,36 @@ struct Shared {
     tasks: Tasks,
 }
 
+/// A client with the credentials as they are now.
+async fn connect(config: &config::S3) -> Result<Client, StoreError> {
+    let settings = config.clone();
+    match tasks::blocking("open bucket", move || client::build(&settings)).await {
+        Ok(client) => client,
+        Err(source) => Err(StoreError::Interrupted {
+            action: "open",
+            subject: config.bucket.clone(),
+            source,
+        }),
+    }
+}
+
 impl S3 {
+    /// Reads the credentials again. Bucket and limits stay those of the start.
+    pub(super) async fn reload(&self, new: &config::S3) -> Result<(), StoreError> {
+        let config = self.shared.config.with_credentials_of(new);
+        self.shared.client.store(Arc::new(connect(&config).await?));
+        Ok(())
+    }
+
     /// Opens the bucket without touching the network.
     pub(super) async fn open(config: &config::S3, tasks: &Tasks) -> Result<S3, StoreError> {
-        let settings = config.clone();
-        let client = match tasks::blocking("open bucket", move || client::build(&settings)).await {
-            Ok(client) => client?,
-            Err(source) => {
-                return Err(StoreError::Interrupted {
-                    action: "open",
-                    subject: config.bucket.clone(),
-                    source,
-                });
-            }
-        };
+        let client = connect(config).await?;
         let room_units =
             (config.part_size_bytes * config.parts_in_flight).div_ceil(writer::ROOM_UNIT);
         Ok(S3 {
             shared: Arc::new(Shared {
-                client,
+                client: ArcSwap::from_pointee(client),
+                config: config.clone(),
                 bucket: config.bucket.clone(),
                 acl: config.acl,
                 part_bytes: config.part_size_bytes,
@@ -270,8 +284,8 @@ impl S3 {
         Ok(signed.uri().to_owned())
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.shared.client
+    pub(super) fn client(&self) -> Arc<Client> {
+        self.shared.client.load_full()
     }
 
     pub(super) fn bucket(&self) -> &str {
