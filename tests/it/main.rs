@@ -15,6 +15,7 @@ mod electron;
 mod journal;
 mod layers;
 mod readme;
+mod signaling_clients;
 mod signaling_limits;
 mod signaling_protocol;
 mod signaling_rfc6455;
