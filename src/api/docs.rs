@@ -1,10 +1,11 @@
 //! The API described: `openapi.json`, and Swagger UI to read and try it.
 
 use std::io::Read as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{Html, IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
@@ -42,9 +43,13 @@ const PAGE: &str = r#"<!DOCTYPE html>
 </html>
 "#;
 
+/// Made when it is first asked for: the start of the daemon does not wait for it.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().into());
+
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(ui))
+        .routes(routes!(ui_directory))
         .routes(routes!(docs))
         .routes(routes!(asset))
         .routes(routes!(openapi))
@@ -115,6 +120,13 @@ async fn ui() -> Response {
     page()
 }
 
+/// Swagger UI, with a slash
+#[utoipa::path(get, path = "/ui/", tag = "docs", operation_id = "uiDirectory", responses(
+    (status = 200, content_type = "text/html", body = String)))]
+async fn ui_directory() -> Response {
+    page()
+}
+
 /// Swagger UI, at another address
 #[utoipa::path(get, path = "/api/docs", tag = "docs", operation_id = "docs", responses(
     (status = 200, content_type = "text/html", body = String)))]
@@ -138,10 +150,10 @@ fn page() -> Response {
     (status = 200, content_type = "text/javascript", body = String),
     (status = 404, body = ErrorBody)))]
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
-    if name.is_empty() || name.ends_with(".html") {
+    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
+    if name == "index.html" {
         return Ok(page());
     }
-    let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
     let Ok(Some(file)) = utoipa_swagger_ui::serve(&name, config) else {
         return Err(ApiError::NotFound);
     };
@@ -189,10 +201,10 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// This description
 #[utoipa::path(get, path = "/openapi.json", tag = "docs", operation_id = "openapi", responses(
     (status = 200, content_type = "application/json", body = Object)))]
-async fn openapi(State(api): State<Arc<Api>>) -> Response {
+async fn openapi() -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, api.document.clone()).into_response()
+    (headers, DOCUMENT.clone()).into_response()
 }

@@ -65,7 +65,6 @@ struct Api {
     guard: auth::Guard,
     deploy: config::Deploy,
     updates: config::Updates,
-    document: bytes::Bytes,
 }
 
 /// All routes, answering.
@@ -81,13 +80,13 @@ pub fn router(state: State) -> Router {
         guard: auth::Guard::new(state.deploy.failed_keys_per_minute),
         deploy: state.deploy,
         updates: state.updates,
-        document: document().into(),
     };
     let (router, _) = routes().split_for_parts();
-    let router = router
-        .fallback(not_found)
-        .layer(from_fn(error::finish))
-        .with_state(Arc::new(api));
+    let router = router.fallback(not_found).with_state(Arc::new(api));
+    // Around the whole router: axum names the allowed methods only after the layers of its routes.
+    let router = Router::new()
+        .fallback_service(router)
+        .layer(from_fn(error::finish));
     match cors(&state.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,

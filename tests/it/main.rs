@@ -8,8 +8,10 @@
 
 mod harness;
 
+mod api_contract;
 mod config;
 mod daemon_lifecycle;
+mod deploy_http;
 mod edge;
 mod electron;
 mod journal;
@@ -21,3 +23,5 @@ mod signaling_protocol;
 mod signaling_rfc6455;
 mod store_check_storage;
 mod store_durability;
+mod updates_http;
+mod updates_ranges;
