@@ -130,10 +130,7 @@ impl Tree {
         self.files.get(path)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
+    #[cfg(test)]
     pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
         self.files.values()
     }
@@ -256,15 +253,18 @@ mod tests {
         assert_eq!(known(3, "prod", 1), None);
     }
 
-    fn deploys() -> impl Strategy<Value = Vec<(bool, Vec<(u8, u8)>, Vec<u8>)>> {
+    /// To `dev` or `prod`, paths with their bytes, paths that are removed.
+    type Deploy = (bool, Vec<(u8, u8)>, Vec<u8>);
+
+    fn deploys() -> impl Strategy<Value = Vec<Deploy>> {
         let files = proptest::collection::vec((0u8..12, any::<u8>()), 0..6);
         let removed = proptest::collection::vec(0u8..12, 0..3);
         proptest::collection::vec((any::<bool>(), files, removed), 0..20)
     }
 
-    fn records(deploys: &[(bool, Vec<(u8, u8)>, Vec<u8>)]) -> Vec<Record> {
+    fn records(deploys: &[Deploy]) -> Vec<Record> {
         let name = |path: &u8| format!("dir{}/{path}", path % 3);
-        let one = |(index, (dev, files, removed)): (usize, &(bool, Vec<(u8, u8)>, Vec<u8>))| {
+        let one = |(index, (dev, files, removed)): (usize, &Deploy)| {
             let files = files
                 .iter()
                 .map(|(path, byte)| file(&name(path), &[*byte]))

@@ -15,8 +15,6 @@ pub struct Daemon {
     pub http: SocketAddr,
     pub metrics: Option<SocketAddr>,
     pub signaling: Option<SocketAddr>,
-    /// Every address by the name of its listener.
-    pub notified: Vec<(String, String)>,
     notify: UnixDatagram,
     log: PathBuf,
     home: Home,
@@ -141,7 +139,6 @@ impl Builder {
             http,
             metrics,
             signaling,
-            notified,
             notify,
             log,
             home: self.home,
