@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use super::{Addresses, builder_key::BuilderKey, shown};
+use super::builder_key::BuilderKey;
+use super::sockets::Addresses;
 use crate::config::Config;
 
 /// Printed only without a configuration file: a service has its journal. The key itself goes to a terminal only, so
@@ -16,7 +17,7 @@ pub fn print(config: &Config, addresses: &Addresses, made: Option<BuilderKey>) {
     let (Some(made), Some(address)) = (made, addresses.http.first()) else {
         return;
     };
-    let key = shown(&made.path);
+    let key = made.path.display();
     let mut text =
         format!("\nseance is serving on http://{address}   (API: http://{address}/ui)\n");
     if let Some(metrics) = addresses.metrics.first() {

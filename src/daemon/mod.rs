@@ -5,33 +5,31 @@ mod greeting;
 mod logging;
 mod ready;
 mod reload;
+mod rooms;
+mod sockets;
 mod state;
 mod watchdog;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-use crate::api;
-use crate::audit::{Audit, AuditError};
+use self::rooms::Rooms;
+use self::sockets::Sockets;
+use crate::audit::AuditError;
 use crate::config::{self, Config, ConfigError};
 use crate::edge::{Edge, EdgeError, listener};
-use crate::metrics::{self, Metrics};
-use crate::release::{Releases, SnapshotError};
-use crate::signaling::{Signaling, SignalingError};
-use crate::store::{Store, StoreError};
+use crate::metrics::Metrics;
+use crate::release::SnapshotError;
+use crate::signaling::SignalingError;
+use crate::store::StoreError;
 use crate::systemd::{self, Environment, SystemdError};
 use crate::tasks::Tasks;
 
 /// After the drain, services get this long to put their things in order.
 const SERVICES_END: Duration = Duration::from_secs(3);
-/// How long READY waits for the store.
-const STORE_ANSWER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -120,207 +118,93 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
         credentials: environment.credentials_directory.clone(),
         builder_key: None,
     };
-    let config = source.load()?;
+    let mut config = source.load()?;
     let logging = logging::Logging::start(&config.log, environment.journal)?;
-    let state = state::State::open(environment.state_directory.clone())?;
-    let made = match &source.file {
-        None => Some(builder_key::load_or_create(&state.path)?),
-        Some(_) => None,
-    };
-    source.builder_key = made.as_ref().map(|key| key.hash.clone());
-    let config = if made.is_some() {
-        source.load()?
-    } else {
-        config
-    };
+    let state = state::State::open(environment.state_directory)?;
+    let mut made = None;
+    if source.file.is_none() {
+        let key = builder_key::load_or_create(&state.path)?;
+        source.builder_key = Some(key.hash.clone());
+        made = Some(key);
+        config = source.load()?;
+    }
 
     let tasks = Tasks::default();
     let metrics = Metrics::new();
-    let draining = CancellationToken::new();
-    let audit = Audit::open(&state.path, config.audit.clone())?;
     let sockets = Sockets::open(&config, environment.sockets)?;
-    let signaling = Signaling::start(&config.signaling, sockets.signaling, &tasks, &metrics)?;
-    let store = Store::open(&config.store.within(&state.path), &tasks).await?;
-    let releases =
-        Releases::open(store.clone(), &config.deploy, &state.path, &tasks, &metrics).await?;
-    let rooms = Rooms {
-        releases,
-        store,
-        audit,
-        tasks: tasks.clone(),
-        draining: draining.clone(),
-        signaling: signaling.clone(),
+    let rooms = Rooms::open(&config, &state.path, sockets.signaling, &tasks, &metrics).await?;
+    let edge = |name, router, access| {
+        let draining = rooms.draining().clone();
+        Edge::new(
+            router,
+            &config.http,
+            access,
+            &tasks,
+            &metrics,
+            name,
+            draining,
+        )
     };
-    let edge = Edge::new(
-        rooms.router(&config),
-        &config.http,
-        config.log.access,
-        &tasks,
-        &metrics,
-        "http",
-        draining.clone(),
-    );
-    edge.serve_on_workers(&sockets.http)?;
-    let probes = Edge::new(
-        metrics_router(&metrics),
-        &config.http,
-        false,
-        &tasks,
-        &metrics,
-        "metrics",
-        draining.clone(),
-    );
-    probes.serve(sockets.metrics);
-    let mut signals = Signals::listen().map_err(DaemonError::Signals)?;
-    // A store that does not answer holds nothing up for longer: the last known releases are served.
-    if tokio::time::timeout(STORE_ANSWER, rooms.releases.known())
-        .await
-        .is_err()
-    {
-        tracing::warn!("the store has not answered yet; the last known releases are served");
-    }
+    let http = edge("http", rooms.router(&config), config.log.access);
+    http.serve_on_workers(&sockets.http)?;
+    edge("metrics", rooms::metrics_router(&metrics), false).serve(sockets.metrics);
+    let signals = Signals::listen().map_err(DaemonError::Signals)?;
+    rooms.wait_for_store().await;
     ready::announce(&sockets.addresses)?;
     greeting::print(&config, &sockets.addresses, made);
-    watchdog::start(&tasks, environment.watchdog, sockets.addresses.http.clone());
+    watchdog::start(&tasks, environment.watchdog, sockets.addresses.http);
 
-    let drain_seconds = config.http.drain_seconds;
-    let mut reloader = reload::Reloader::new(source, config, logging);
-    let ended = loop {
+    let window = Duration::from_secs(config.http.drain_seconds);
+    let reloader = reload::Reloader::new(source, config, logging);
+    let ended = run_until_told(signals, reloader, &rooms, &http, &tasks).await;
+    drain(&rooms, &http, &tasks, window).await?;
+    drop(state);
+    ended
+}
+
+async fn run_until_told(
+    mut signals: Signals,
+    mut reloader: reload::Reloader,
+    rooms: &Rooms,
+    http: &Edge,
+    tasks: &Tasks,
+) -> Result<(), DaemonError> {
+    loop {
         tokio::select! {
-            _ = signals.terminate.recv() => break Ok(()),
-            _ = signals.interrupt.recv() => break Ok(()),
-            Some(()) = signals.reload.recv() => {
-                reloader.reload(&rooms.store, |config| {
-                    signaling.reload(&config.signaling);
-                    edge.swap(rooms.router(config));
-                }).await?;
-            }
-            task = tasks.died() => break Err(DaemonError::TaskDied { task }),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            task = tasks.died() => return Err(DaemonError::TaskDied { task }),
+            Some(()) = signals.reload.recv() => {}
         }
-    };
+        let apply = |config: &Config| {
+            rooms.signaling.reload(&config.signaling);
+            http.swap(rooms.router(config));
+        };
+        reloader.reload(&rooms.store, apply).await?;
+    }
+}
+
+async fn drain(
+    rooms: &Rooms,
+    http: &Edge,
+    tasks: &Tasks,
+    window: Duration,
+) -> Result<(), DaemonError> {
     systemd::stopping()?;
     tracing::info!(
         message_id = systemd::message::STOPPING,
-        drain_seconds,
+        window_seconds = window.as_secs(),
         "draining"
     );
-    draining.cancel();
-    let window = Duration::from_secs(drain_seconds);
-    let (requests_cut, ()) = tokio::join!(edge.finish(window), signaling.drain());
+    rooms.draining().cancel();
+    let (requests_cut, ()) = tokio::join!(http.finish(window), rooms.signaling.drain());
     if requests_cut {
         tracing::warn!("requests were cut at the end of the drain window");
     }
     if !tasks.end(SERVICES_END).await {
         tracing::warn!("some tasks did not end in time");
     }
-    drop((rooms, state));
-    ended
-}
-
-/// The rooms that answer requests, made once.
-struct Rooms {
-    releases: Releases,
-    store: Store,
-    audit: Audit,
-    tasks: Tasks,
-    draining: CancellationToken,
-    signaling: Signaling,
-}
-
-impl Rooms {
-    fn router(&self, config: &Config) -> Router {
-        api::router(api::State {
-            releases: self.releases.clone(),
-            store: self.store.clone(),
-            audit: self.audit.clone(),
-            tasks: self.tasks.clone(),
-            draining: self.draining.clone(),
-            signaling: self.signaling.clone(),
-            apps: config.apps.clone(),
-            deploy: config.deploy.clone(),
-            updates: config.updates.clone(),
-            cors_origins: config.http.cors_origins.clone(),
-        })
-    }
-}
-
-fn metrics_router(metrics: &Metrics) -> Router {
-    use axum::http::{StatusCode, header};
-    let metrics = metrics.clone();
-    let render = move || async move {
-        metrics
-            .render()
-            .map(|text| ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
-            .map_err(|error| {
-                tracing::error!(error = %error, "cannot render the metrics");
-                StatusCode::INTERNAL_SERVER_ERROR
-            })
-    };
-    Router::new().route("/metrics", axum::routing::get(render))
-}
-
-struct Sockets {
-    http: Vec<TcpListener>,
-    metrics: Vec<TcpListener>,
-    signaling: Vec<TcpListener>,
-    addresses: Addresses,
-}
-
-/// Where the daemon can be reached.
-#[derive(Clone)]
-struct Addresses {
-    http: Vec<SocketAddr>,
-    metrics: Vec<SocketAddr>,
-    signaling: Vec<SocketAddr>,
-}
-
-impl Sockets {
-    fn open(
-        config: &Config,
-        mut inherited: std::collections::BTreeMap<String, Vec<std::os::fd::OwnedFd>>,
-    ) -> Result<Sockets, DaemonError> {
-        let mut take = |name| inherited.remove(name).unwrap_or_default();
-        let http = listener::listen("http", "http.listen", &config.http.listen, take("http"))?;
-        let metrics = listener::listen(
-            "metrics",
-            "metrics.listen",
-            &config.metrics.listen,
-            take("metrics"),
-        )?;
-        let signaling = listener::listen(
-            "signaling",
-            "signaling.listen",
-            &config.signaling.listen,
-            take("signaling"),
-        )?;
-        if let Some(name) = inherited.into_keys().next() {
-            return Err(DaemonError::UnknownSockets { name });
-        }
-        let addresses = |listeners: &[TcpListener]| -> Result<Vec<SocketAddr>, DaemonError> {
-            let addresses = listeners
-                .iter()
-                .map(TcpListener::local_addr)
-                .collect::<io::Result<_>>();
-            addresses.map_err(|source| {
-                listener::ListenError::Inherited {
-                    name: "http",
-                    source,
-                }
-                .into()
-            })
-        };
-        let addresses = Addresses {
-            http: addresses(&http)?,
-            metrics: addresses(&metrics)?,
-            signaling: addresses(&signaling)?,
-        };
-        Ok(Sockets {
-            http,
-            metrics,
-            signaling,
-            addresses,
-        })
-    }
+    Ok(())
 }
 
 struct Signals {
@@ -337,9 +221,4 @@ impl Signals {
             reload: signal(SignalKind::hangup())?,
         })
     }
-}
-
-/// Where a path is named to the operator, the home directory stays readable.
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

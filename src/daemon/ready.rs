@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Addresses;
+use super::sockets::Addresses;
 use crate::systemd::{self, SystemdError};
 
 pub fn announce(addresses: &Addresses) -> Result<(), SystemdError> {

@@ -1,0 +1,94 @@
+//! The rooms that answer requests: made once, with a router around them for each configuration.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use tokio_util::sync::CancellationToken;
+
+use super::DaemonError;
+use crate::api;
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::metrics::{self, Metrics};
+use crate::release::Releases;
+use crate::signaling::Signaling;
+use crate::store::Store;
+use crate::tasks::Tasks;
+
+/// READY waits this long for the store.
+const STORE_ANSWER: Duration = Duration::from_secs(2);
+
+pub struct Rooms {
+    pub signaling: Signaling,
+    pub store: Store,
+    releases: Releases,
+    audit: Audit,
+    tasks: Tasks,
+    draining: CancellationToken,
+}
+
+impl Rooms {
+    pub async fn open(
+        config: &Config,
+        state: &Path,
+        signaling: Vec<TcpListener>,
+        tasks: &Tasks,
+        metrics: &Metrics,
+    ) -> Result<Rooms, DaemonError> {
+        let audit = Audit::open(state, config.audit.clone())?;
+        let signaling = Signaling::start(&config.signaling, signaling, tasks, metrics)?;
+        let store = Store::open(&config.store.within(state), tasks).await?;
+        let releases = Releases::open(store.clone(), &config.deploy, state, tasks, metrics).await?;
+        Ok(Rooms {
+            signaling,
+            store,
+            releases,
+            audit,
+            tasks: tasks.clone(),
+            draining: CancellationToken::new(),
+        })
+    }
+
+    /// Cancelled when the daemon begins to drain.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+
+    /// A store that does not answer holds nothing up for longer: the last known releases are served.
+    pub async fn wait_for_store(&self) {
+        let known = tokio::time::timeout(STORE_ANSWER, self.releases.known());
+        if known.await.is_err() {
+            tracing::warn!("the store has not answered yet; the last known releases are served");
+        }
+    }
+
+    pub fn router(&self, config: &Config) -> Router {
+        api::router(api::State {
+            releases: self.releases.clone(),
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+            tasks: self.tasks.clone(),
+            draining: self.draining.clone(),
+            signaling: self.signaling.clone(),
+            apps: config.apps.clone(),
+            deploy: config.deploy.clone(),
+            updates: config.updates.clone(),
+            cors_origins: config.http.cors_origins.clone(),
+        })
+    }
+}
+
+pub fn metrics_router(metrics: &Metrics) -> Router {
+    let metrics = metrics.clone();
+    let render = move || async move {
+        let text = metrics.render().map_err(|error| {
+            tracing::error!(error = %error, "cannot render the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR
+        })?;
+        Ok::<_, StatusCode>(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+    };
+    Router::new().route("/metrics", axum::routing::get(render))
+}
