@@ -9,9 +9,9 @@ use crate::store::{Attributes, Key, StoreError};
 
 /// Memory for parts is counted in units of this many bytes.
 pub(super) const ROOM_UNIT: usize = 64 * 1024;
-/// S3 takes at most 10 000 parts: doubling the size after every thousand lets
+/// S3 takes at most 10 000 parts: doubling the size after so many lets
 /// any object fit that S3 can hold.
-const PARTS_PER_SIZE: usize = 1000;
+const PARTS_PER_SIZE: usize = 990;
 
 /// An object on its way into the bucket.
 pub struct Writer {
@@ -116,10 +116,14 @@ impl Writer {
     }
 }
 
+/// S3 takes no larger part, bytes.
+const LARGEST_PART: usize = 5 * 1024 * 1024 * 1024;
+
 /// The size of the part that follows `parts` others.
 fn part_bytes(first: usize, parts: usize) -> usize {
     let doublings = u32::try_from(parts / PARTS_PER_SIZE).unwrap_or(u32::MAX);
-    first.saturating_mul(1usize.checked_shl(doublings).unwrap_or(usize::MAX))
+    let grown = first.saturating_mul(1usize.checked_shl(doublings).unwrap_or(usize::MAX));
+    grown.min(LARGEST_PART)
 }
 
 impl std::fmt::Debug for Writer {
@@ -142,7 +146,6 @@ mod tests {
             .map(|parts| part_bytes(smallest_part, parts) as u64)
             .sum();
         assert!(all >= 5 * 1024_u64.pow(4), "{all}");
-        // A part holds at most 5 GiB.
         assert!(part_bytes(smallest_part, 9_999) as u64 <= 5 * 1024_u64.pow(3));
     }
 }
