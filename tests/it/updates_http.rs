@@ -19,14 +19,12 @@ pub fn publish(daemon: &Daemon, files: &[(&str, &[u8])]) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
+/// The default app of a configuration, with the word `secret` as its key.
+const KEY: &str = "[apps.default]\nbuilder_key_hashes = [\"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"]\n";
+
 /// A daemon to which everybody may publish who knows the word `secret`.
 pub fn daemon(config: &str) -> Daemon {
-    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
-    Builder::new()
-        .config(&format!(
-            "[apps.default]\nbuilder_key_hashes = [\"{hash}\"]\n{config}"
-        ))
-        .start()
+    Builder::new().config(&format!("{KEY}{config}")).start()
 }
 
 fn with(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -255,5 +253,65 @@ fn downloads_go_to_the_cdn_as_configured_and_several_ranges_never_do() {
     assert_eq!(
         destinations("serve"),
         [(200, None), (206, None), (206, None)]
+    );
+}
+
+#[test]
+#[ignore = "needs Ceph RGW: tests/run"]
+fn the_last_known_manifests_are_served_while_the_bucket_is_away() {
+    let bucket = crate::harness::bucket::Bucket::fresh();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let path = "/updates/mac/latest-mac.yml";
+    let first = Builder::at(home.path())
+        .config(&format!("{KEY}{}", bucket.toml()))
+        .start();
+    publish(
+        &first,
+        &[
+            ("releases/mac/latest-mac.yml", MANIFEST),
+            ("releases/mac/S-1.2.0-mac.zip", b"zip"),
+        ],
+    );
+    let fresh = get(first.http, path);
+    assert_eq!(fresh.header("x-seance-stale"), None);
+    let snapshot = first.state().join("releases.json");
+    wait_until(
+        "the snapshot knows of the release",
+        || std::fs::read_to_string(&snapshot).unwrap_or_default(),
+        |saved| saved.contains("S-1.2.0-mac.zip"),
+    );
+    first.stop();
+    let away = bucket
+        .toml()
+        .replace(&bucket.endpoint, "http://127.0.0.1:9");
+    let second = Builder::at(home.path())
+        .config(&format!("{KEY}{away}"))
+        .start();
+    let stale = get(second.http, path);
+    assert_eq!((stale.status, stale.body.as_slice()), (200, MANIFEST));
+    assert_eq!(stale.header("etag"), fresh.header("etag"));
+    let seconds = stale
+        .header("x-seance-stale")
+        .and_then(|seconds| seconds.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| seconds < 600), "{stale:?}");
+    let status = |path: &str| get(second.http, path).status;
+    assert_eq!(
+        status("/updates/mac/S-1.2.0-mac.zip"),
+        503,
+        "it cannot be read"
+    );
+    assert_eq!(
+        status("/updates/mac/S-1.3.0-mac.zip"),
+        503,
+        "it cannot be known"
+    );
+    assert_eq!((status("/health/ready"), status("/health")), (200, 503));
+    let health = get(second.http, "/health").json();
+    assert_eq!(
+        (
+            health["status"].as_str(),
+            health["storage"]["cloud"].as_str()
+        ),
+        (Some("degraded"), Some("unreachable"))
     );
 }
