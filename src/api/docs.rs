@@ -24,6 +24,17 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 /// The assets change only with the daemon.
 const ASSET_CACHE: &str = "public, max-age=3600";
 
+/// What the page loads. The rest of Swagger UI's files is not served, and the large ones are not embedded
+/// (`.cargo/config.toml`).
+const ASSETS: [&str; 6] = [
+    "favicon-32x32.png",
+    "index.css",
+    "swagger-initializer.js",
+    "swagger-ui-bundle.js",
+    "swagger-ui-standalone-preset.js",
+    "swagger-ui.css",
+];
+
 const PAGE: &str = r#"<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -151,8 +162,8 @@ fn page() -> Response {
     (status = 404, body = ErrorBody)))]
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json"));
-    if name == "index.html" {
-        return Ok(page());
+    if !ASSETS.contains(&name.as_str()) {
+        return Err(ApiError::NotFound);
     }
     let Ok(Some(file)) = utoipa_swagger_ui::serve(&name, config) else {
         return Err(ApiError::NotFound);

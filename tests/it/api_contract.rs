@@ -249,7 +249,18 @@ fn the_documentation_is_a_page_without_foreign_parts() {
             .text()
             .contains("/openapi.json")
     );
-    assert_eq!(get(daemon.http, "/ui/none.js").status, 404);
+    for other in [
+        "none.js",
+        "index.html",
+        "swagger-ui.js",
+        "swagger-ui-es-bundle.js",
+    ] {
+        assert_eq!(
+            get(daemon.http, &format!("/ui/{other}")).status,
+            404,
+            "{other}"
+        );
+    }
 }
 
 #[test]

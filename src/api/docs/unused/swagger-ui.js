@@ -1,0 +1,1 @@
+// Not served: the page loads swagger-ui-bundle.js.
