@@ -9,59 +9,103 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 
 use super::error::ApiError;
 use super::ranges::{Multipart, runs};
 use crate::release::File;
-use crate::store::{self, Key, Object, Store, StoreError};
+use crate::store::sendfile::FileQueue;
+use crate::store::{self, FileBody, Key, Object, Part, Store, StoreError};
 
 /// Opens the bytes of `range`; the first answer of the store is awaited, so that its failure is still a status.
-pub async fn range(store: &Store, file: &File, range: Range<u64>) -> Result<Body, ApiError> {
+pub async fn range(
+    store: &Store,
+    file: &File,
+    range: Range<u64>,
+    queue: Option<FileQueue>,
+) -> Result<Body, ApiError> {
     let length = range.end - range.start;
     if length == 0 {
         return Ok(Body::empty());
     }
-    let object = open(store, file, range).await?;
-    Ok(body(object.into_stream(), length))
+    let Object { key, body, .. } = open(store, file, range).await?;
+    Ok(match body {
+        store::Body::File { file, range } => file_body(key, file, vec![Part::Range(range)], queue),
+        store::Body::Stream(stream) => exact(stream, length),
+    })
 }
 
 /// Opens the parts of a `multipart/byteranges` content.
-pub async fn parts(store: &Store, file: &File, multipart: Multipart) -> Result<Body, ApiError> {
-    let length = multipart.length();
+pub async fn parts(
+    store: &Store,
+    file: &File,
+    multipart: Multipart,
+    queue: Option<FileQueue>,
+) -> Result<Body, ApiError> {
     let mut reads: VecDeque<Range<u64>> = runs(&multipart.ranges)
         .into_iter()
         .map(|run| run.span)
         .collect();
     let first = reads.pop_front().unwrap_or(0..0);
-    let object = open(store, file, first.clone()).await?;
-    let source = match &object.body {
-        store::Body::File { file, .. } => Source::File {
-            key: object.key.clone(),
-            size: object.size,
-            file: file.clone(),
-        },
-        store::Body::Stream(_) => Source::Bucket {
-            store: store.clone(),
-            key: file.content.key(),
-            reads,
-            at: first.start,
-            read: Read {
-                stream: object.into_stream(),
-                rest: Bytes::new(),
-            },
-            end: first.end,
+    let Object { key, body, .. } = open(store, file, first.clone()).await?;
+    let stream = match body {
+        store::Body::File { file, .. } => {
+            return Ok(file_body(key, file, file_parts(&multipart), queue));
+        }
+        store::Body::Stream(stream) => stream,
+    };
+    let length = multipart.length();
+    let bucket = Bucket {
+        store: store.clone(),
+        key,
+        reads,
+        at: first.start,
+        end: first.end,
+        read: Read {
+            stream,
+            rest: Bytes::new(),
         },
     };
     let parts = Parts {
         multipart,
-        source,
+        bucket,
         next: 0,
         part: 0..0,
-        file_part: None,
     };
-    Ok(body(stream::try_unfold(parts, Parts::step), length))
+    Ok(exact(
+        Box::pin(stream::try_unfold(parts, Parts::step)),
+        length,
+    ))
+}
+
+/// A file can be read at any place, so nothing between the ranges is.
+fn file_parts(multipart: &Multipart) -> Vec<Part> {
+    let mut parts = Vec::with_capacity(2 * multipart.ranges.len() + 1);
+    for (index, range) in multipart.ranges.iter().enumerate() {
+        parts.push(Part::Text(multipart.head(index, range).into()));
+        parts.push(Part::Range(range.clone()));
+    }
+    parts.push(Part::Text(multipart.tail().into()));
+    parts
+}
+
+fn file_body(
+    key: Key,
+    file: Arc<std::fs::File>,
+    parts: Vec<Part>,
+    queue: Option<FileQueue>,
+) -> Body {
+    let body = FileBody::new(key, file, parts, queue);
+    Body::new(body.map_err(|error| {
+        cut_off(&error);
+        io::Error::other(error)
+    }))
+}
+
+fn cut_off(error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(error, "a download is cut off: its file cannot be read on");
 }
 
 async fn open(store: &Store, file: &File, range: Range<u64>) -> Result<Object, ApiError> {
@@ -79,12 +123,9 @@ async fn open(store: &Store, file: &File, range: Range<u64>) -> Result<Object, A
     })
 }
 
-fn body(
-    stream: impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static,
-    length: u64,
-) -> Body {
+fn exact(stream: store::ByteStream, length: u64) -> Body {
     Body::new(Exact {
-        stream: Box::pin(stream),
+        stream,
         left: length,
     })
 }
@@ -106,13 +147,10 @@ impl http_body::Body for Exact {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            tracing::error!(error, "a download is cut off: its file cannot be read on");
-        };
         let chunk = match ready!(self.stream.as_mut().poll_next(cx)) {
             Some(Ok(chunk)) => chunk,
             Some(Err(error)) => {
-                failed(&error);
+                cut_off(&error);
                 return Poll::Ready(Some(Err(io::Error::other(error))));
             }
             None => Bytes::new(),
@@ -124,7 +162,7 @@ impl http_body::Body for Exact {
             }
             _ => {
                 let error = io::Error::from(io::ErrorKind::UnexpectedEof);
-                failed(&error);
+                cut_off(&error);
                 Poll::Ready(Some(Err(error)))
             }
         }
@@ -139,34 +177,24 @@ impl http_body::Body for Exact {
     }
 }
 
-/// The parts not yet sent.
+/// The parts of an object in a bucket that are not yet sent.
 struct Parts {
     multipart: Multipart,
-    source: Source,
+    bucket: Bucket,
     /// Index of the part after the current one.
     next: usize,
     /// What is left of the current part.
     part: Range<u64>,
-    /// The current part, of a local file.
-    file_part: Option<store::ByteStream>,
 }
 
-enum Source {
-    /// Any place of it can be read at once.
-    File {
-        key: Key,
-        size: u64,
-        file: Arc<std::fs::File>,
-    },
-    /// One read after the other, each over some parts and the gaps between them.
-    Bucket {
-        store: Store,
-        key: Key,
-        reads: VecDeque<Range<u64>>,
-        at: u64,
-        end: u64,
-        read: Read,
-    },
+/// One read after the other, each over some parts and the gaps between them.
+struct Bucket {
+    store: Store,
+    key: Key,
+    reads: VecDeque<Range<u64>>,
+    at: u64,
+    end: u64,
+    read: Read,
 }
 
 struct Read {
@@ -178,7 +206,7 @@ struct Read {
 impl Parts {
     async fn step(mut self) -> Result<Option<(Bytes, Parts)>, StoreError> {
         if self.part.start < self.part.end {
-            let chunk = self.chunk().await?;
+            let chunk = self.bucket.chunk(&self.part).await?;
             self.part.start += chunk.len() as u64;
             return Ok(Some((chunk, self)));
         }
@@ -186,7 +214,6 @@ impl Parts {
         self.next += 1;
         if let Some(range) = self.multipart.ranges.get(index).cloned() {
             let head = self.multipart.head(index, &range);
-            self.file_part = self.source.part(&range);
             self.part = range;
             return Ok(Some((head.into(), self)));
         }
@@ -195,49 +222,19 @@ impl Parts {
         }
         Ok(None)
     }
-
-    /// The next bytes of the current part, at least one.
-    async fn chunk(&mut self) -> Result<Bytes, StoreError> {
-        match (&mut self.file_part, &mut self.source) {
-            (Some(stream), _) => stream.next().await.unwrap_or(Ok(Bytes::new())),
-            (None, source) => source.bucket_chunk(&self.part).await,
-        }
-    }
 }
 
-impl Source {
-    /// A stream of its own for a part of a local file: cheaper than reading over the gaps.
-    fn part(&self, range: &Range<u64>) -> Option<store::ByteStream> {
-        let Source::File { key, size, file } = self else {
-            return None;
-        };
-        let body = store::Body::File {
-            file: file.clone(),
-            range: range.clone(),
-        };
-        Some(
-            Object {
-                key: key.clone(),
-                size: *size,
-                body,
-            }
-            .into_stream(),
-        )
-    }
-
+impl Bucket {
     /// The next bytes of `part`, after those of the gap before it; none when the bucket gave too few.
-    async fn bucket_chunk(&mut self, part: &Range<u64>) -> Result<Bytes, StoreError> {
-        let Source::Bucket {
+    async fn chunk(&mut self, part: &Range<u64>) -> Result<Bytes, StoreError> {
+        let Bucket {
             store,
             key,
             reads,
             at,
             end,
             read,
-        } = self
-        else {
-            return Ok(Bytes::new());
-        };
+        } = self;
         loop {
             if !(*at..*end).contains(&part.start)
                 && let Some(span) = reads.pop_front()

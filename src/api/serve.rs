@@ -12,6 +12,7 @@ use super::ranges::{self, Multipart, Selection};
 use super::{Api, content, seconds_since};
 use crate::config::{self, Artifacts};
 use crate::release::{File, Synced};
+use crate::store::sendfile::FileQueue;
 
 /// Seconds since the store was last seen, on answers that may be out of date.
 pub const STALE: HeaderName = HeaderName::from_static("x-seance-stale");
@@ -70,9 +71,10 @@ pub async fn file(
     }
     // For HEAD the store is not asked.
     let with_body = request.method != Method::HEAD;
+    let queue = request.extensions.get::<FileQueue>().cloned();
     match selection {
         Selection::Whole if with_body => {
-            let body = content::range(&api.store, file, 0..file.size).await?;
+            let body = content::range(&api.store, file, 0..file.size, queue).await?;
             Ok(whole(head, file.size, body))
         }
         Selection::Whole => Ok(whole(head, file.size, Body::empty())),
@@ -80,8 +82,11 @@ pub async fn file(
         Selection::One(range) => {
             let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
             let length = range.end - range.start;
-            let mut response =
-                partial(head, length, content::range(&api.store, file, range).await?);
+            let mut response = partial(
+                head,
+                length,
+                content::range(&api.store, file, range, queue).await?,
+            );
             set(response.headers_mut(), header::CONTENT_RANGE, content_range);
             Ok(response)
         }
@@ -91,7 +96,7 @@ pub async fn file(
             let mut response = partial(
                 head,
                 length,
-                content::parts(&api.store, file, multipart).await?,
+                content::parts(&api.store, file, multipart, queue).await?,
             );
             set(response.headers_mut(), header::CONTENT_TYPE, content_type);
             Ok(response)

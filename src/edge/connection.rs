@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -14,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::io::Io;
 use super::{Shared, request};
+use crate::store::sendfile::FileQueue;
 use crate::tasks::{self, Tasks};
 
 /// HTTP/2 has no idle timeout of its own: a peer that does not answer a PING is gone.
@@ -29,8 +32,10 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         tracing::debug!(error = %error, "cannot switch off Nagle's algorithm");
     }
     let http = &shared.http;
+    let files = FileQueue::default();
     let io = TokioIo::new(Io::new(
         stream,
+        files.clone(),
         Duration::from_secs(http.write_timeout_seconds),
     ));
     let asked = Arc::new(AtomicBool::new(false));
@@ -38,6 +43,10 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         let (shared, asked) = (shared.clone(), asked.clone());
         service_fn(move |incoming| {
             asked.store(true, Ordering::Relaxed);
+            let mut incoming: Request<Incoming> = incoming;
+            if incoming.version() < Version::HTTP_2 {
+                incoming.extensions_mut().insert(files.clone());
+            }
             request::answer(shared.clone(), peer, incoming)
         })
     };

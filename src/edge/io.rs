@@ -5,9 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use crate::store::sendfile::{self, FileQueue};
 
 /// After the last answer the rest of a refused body is read and dropped for at most this long and this much: closing
 /// with unread bytes resets the connection, and the reset would overtake the answer (RFC 9112 §9.6).
@@ -16,6 +19,7 @@ const LINGER_MOST: usize = 4 * 1024 * 1024;
 
 pub struct Io {
     stream: TcpStream,
+    files: FileQueue,
     write_timeout: Duration,
     /// Armed while the peer takes nothing, or while lingering.
     deadline: Pin<Box<Sleep>>,
@@ -28,10 +32,11 @@ impl Io {
         clippy::disallowed_methods,
         reason = "a deadline that is polled, not a pause"
     )]
-    pub fn new(stream: TcpStream, write_timeout: Duration) -> Io {
+    pub fn new(stream: TcpStream, files: FileQueue, write_timeout: Duration) -> Io {
         let deadline = Box::pin(tokio::time::sleep_until(Instant::now()));
         Io {
             stream,
+            files,
             write_timeout,
             deadline,
             armed: false,
@@ -61,6 +66,26 @@ impl Io {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Writes slices as they are and file pieces by the kernel: one run of either kind per call.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let (stream, files) = (&self.stream, &self.files);
+        match slices
+            .iter()
+            .position(|slice| sendfile::stands_for_file(slice))
+        {
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+            Some(0) => when_writable(stream, cx, || files.send(stream, slices[0].len())),
+            // The file's bytes follow at once: they share a packet with the end of these.
+            Some(file) => when_writable(stream, cx, || {
+                SockRef::from(stream).send_vectored_with_flags(&slices[..file], libc::MSG_MORE)
+            }),
+        }
+    }
+
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 16 * 1024];
         while let Some(left) = self.lingering {
@@ -81,6 +106,20 @@ impl Io {
     }
 }
 
+fn when_writable(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    mut write: impl FnMut() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match stream.try_io(Interest::WRITABLE, &mut write) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
+}
+
 impl AsyncRead for Io {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -97,7 +136,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = self.write(cx, &[io::IoSlice::new(bytes)]);
         self.stalled(cx, written)
     }
 
@@ -106,7 +145,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = self.write(cx, slices);
         self.stalled(cx, written)
     }
 

@@ -9,6 +9,7 @@ mod key;
 mod object;
 pub mod probe;
 mod s3;
+pub mod sendfile;
 
 use std::{borrow::Cow, ops::Range, time::Duration};
 
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use crate::{config, tasks::Tasks};
 
 pub use error::{BoxError, StoreError};
-pub use filesystem::Filesystem;
+pub use filesystem::{FileBody, Filesystem, Part};
 pub use key::Key;
 pub use object::{Body, ByteStream, Object};
 pub use s3::S3;

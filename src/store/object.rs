@@ -4,8 +4,9 @@ use std::{fs::File, ops::Range, pin::Pin, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use http_body_util::BodyDataStream;
 
-use super::{Key, StoreError, filesystem};
+use super::{FileBody, Key, Part, StoreError};
 
 /// An object opened for reading: it stays readable as it is, also when it is
 /// replaced or removed meanwhile.
@@ -18,8 +19,8 @@ pub struct Object {
 
 /// The bytes asked for.
 pub enum Body {
-    /// They are this range of a local file: a connection can have them sent by
-    /// the kernel.
+    /// They are this range of a local file: [`FileBody`] has them sent by the
+    /// kernel where the connection can.
     File { file: Arc<File>, range: Range<u64> },
     /// They come over the network.
     Stream(ByteStream),
@@ -32,7 +33,10 @@ impl Object {
     /// The bytes as a stream.
     pub fn into_stream(self) -> ByteStream {
         match self.body {
-            Body::File { file, range } => Box::pin(filesystem::chunks(self.key, file, range)),
+            Body::File { file, range } => {
+                let body = FileBody::new(self.key, file, [Part::Range(range)], None);
+                Box::pin(BodyDataStream::new(body))
+            }
             Body::Stream(stream) => stream,
         }
     }

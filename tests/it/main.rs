@@ -12,6 +12,7 @@ mod api_contract;
 mod config;
 mod daemon_lifecycle;
 mod deploy_http;
+mod downloads;
 mod edge;
 mod electron;
 mod journal;

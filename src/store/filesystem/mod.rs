@@ -4,7 +4,7 @@
 //! key, and the directory flushed: whatever interrupts this, a key names a
 //! whole file that is on the disk. All of it runs on blocking threads.
 
-mod chunks;
+mod body;
 mod root;
 mod staged;
 mod walk;
@@ -23,7 +23,7 @@ use crate::tasks;
 
 use super::{Attributes, Body, Created, Key, Meta, Object, StoreError};
 
-pub(super) use chunks::chunks;
+pub use body::{FileBody, Part};
 
 /// The file system store. Cheap to clone.
 #[derive(Debug, Clone)]
