@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::io::Io;
 use super::{Shared, request};
@@ -38,11 +39,11 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         files.clone(),
         Duration::from_secs(http.write_timeout_seconds),
     ));
-    let asked = Arc::new(AtomicBool::new(false));
+    let begun = Arc::new(FirstRequest::default());
     let service = {
-        let (shared, asked) = (shared.clone(), asked.clone());
+        let (shared, begun) = (shared.clone(), begun.clone());
         service_fn(move |incoming| {
-            asked.store(true, Ordering::Relaxed);
+            begun.mark();
             let mut incoming: Request<Incoming> = incoming;
             if incoming.version() < Version::HTTP_2 {
                 incoming.extensions_mut().insert(files.clone());
@@ -53,25 +54,50 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let builder = builder(shared);
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     // Covers what hyper's own header timeout does not: the first byte, and the wait for a whole HTTP/2 preface.
-    let mut first = pin!(tasks::pause(Duration::from_secs(
+    let mut too_late = pin!(tasks::pause(Duration::from_secs(
         http.header_timeout_seconds
     )));
-    let (mut waiting, mut draining) = (true, false);
+    let (mut used, mut draining) = (false, false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => return log_end(ended),
             () = shared.stop.cancelled() => return,
-            () = shared.draining.cancelled(), if !draining && asked.load(Ordering::Relaxed) => {
+            () = begun.marked(), if !used => used = true,
+            () = too_late.as_mut(), if !used => {
+                if !begun.is_marked() {
+                    return;
+                }
+                used = true;
+            }
+            // Not before the first request: a balancer's probe that connects now is to be told, not hung up on.
+            () = shared.draining.cancelled(), if used && !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = first.as_mut(), if waiting => {
-                waiting = false;
-                if !asked.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
         }
+    }
+}
+
+/// Whether a connection has begun a request.
+#[derive(Default)]
+struct FirstRequest {
+    marked: AtomicBool,
+    wake: Notify,
+}
+
+impl FirstRequest {
+    fn mark(&self) {
+        if !self.marked.swap(true, Ordering::Relaxed) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn is_marked(&self) -> bool {
+        self.marked.load(Ordering::Relaxed)
+    }
+
+    async fn marked(&self) {
+        self.wake.notified().await;
     }
 }
 

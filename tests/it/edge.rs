@@ -169,3 +169,63 @@ fn metrics_are_served_on_their_own_listener_only() {
     let off = Builder::new().env("SEANCE_METRICS__LISTEN", "").start();
     assert!(off.metrics.is_none());
 }
+
+/// Frames of HTTP/2 up to one of the type `wanted` (RFC 9113 §6); its payload.
+fn frame_of_type(stream: &mut std::net::TcpStream, wanted: u8) -> Vec<u8> {
+    use std::io::Read as _;
+    let mut seen = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        if let Err(error) = stream.read_exact(&mut head) {
+            panic!("{error} before a frame of type {wanted}; types seen: {seen:?}");
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).expect("a length")];
+        stream.read_exact(&mut payload).expect("a whole frame");
+        if head[3] == wanted {
+            return payload;
+        }
+        seen.push(head[3]);
+    }
+}
+
+#[test]
+fn an_http2_connection_is_told_to_go_away_when_the_drain_begins() {
+    const HEADERS: u8 = 1;
+    const GOAWAY: u8 = 7;
+    let daemon = Builder::new().start();
+    let mut connection = Connection::open(daemon.http);
+    connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    connection.send(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    // GET, http, then :path and :authority as literals without indexing (RFC 7541 §6.2.2).
+    let mut block = vec![0x82, 0x86, 0x04, 12];
+    block.extend_from_slice(b"/health/live");
+    block.extend_from_slice(&[0x01, 9]);
+    block.extend_from_slice(b"localhost");
+    let length = u8::try_from(block.len()).expect("a short block");
+    connection.send(&[0, 0, length, HEADERS, 5, 0, 0, 0, 1]);
+    connection.send(&block);
+    let mut stream = connection.stream().try_clone().expect("the same socket");
+    assert_eq!(
+        frame_of_type(&mut stream, HEADERS).first(),
+        Some(&0x88),
+        "status 200"
+    );
+    // A deploy in flight holds the window open, so that what follows is the drain and not the end.
+    let mut deploy = Connection::open(daemon.http);
+    let key = daemon.builder_key();
+    let headers = [
+        ("X-Builder-Key", key.as_str()),
+        ("Content-Type", "application/json"),
+        ("Expect", "100-continue"),
+    ];
+    deploy.send(&head("POST", "/deploy", &headers, Some(1000)));
+    assert_eq!(deploy.answer(false).status, 100);
+    daemon.signal(libc::SIGTERM);
+    let payload = frame_of_type(&mut stream, GOAWAY);
+    assert_eq!(payload.get(4..8), Some(&[0, 0, 0, 0][..]), "NO_ERROR");
+    assert!(
+        deploy.try_send(b"{").is_ok(),
+        "the deploy is still in flight"
+    );
+}
