@@ -336,7 +336,7 @@ impl Drop for Deploy {
     fn drop(&mut self) {
         self.figures.deploying.dec();
         if !self.counted {
-            self.figures.deploy(&self.app, "failed");
+            self.figures.deploy(&self.app, "abandoned");
         }
     }
 }

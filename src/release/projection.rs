@@ -19,7 +19,7 @@ use super::figures::Figures;
 use super::index::Index;
 use super::log::{LogError, private};
 use super::path::ReleasePath;
-use super::record::{File, Record, own_key};
+use super::record::{File, Record, ReleaseId, own_key};
 use super::state::{State, Tree};
 use crate::config::StorePrefix;
 use crate::store::{Attributes, Created, Key, Store, StoreError, Visibility};
@@ -51,6 +51,8 @@ pub struct Projector {
     grace: Duration,
     /// All records up to this one have a marker.
     done: Arc<AtomicU64>,
+    /// The record that `done` and `pending` count from: another bucket's log begins with another one.
+    origin: Option<ReleaseId>,
     /// Records without a marker, and since when they are known here.
     pending: BTreeMap<u64, (Arc<Record>, Instant)>,
     figures: Figures,
@@ -89,12 +91,14 @@ impl Projector {
         done: Arc<AtomicU64>,
         figures: Figures,
     ) -> Projector {
+        let origin = index.state().ids().first().copied();
         Projector {
             store,
             index,
             node,
             grace,
             done,
+            origin,
             pending: BTreeMap::new(),
             figures,
         }
@@ -144,8 +148,9 @@ impl Projector {
     /// Projects what is due; tells when something will be due next without a new record.
     async fn round(&mut self) -> Result<Option<Duration>, ProjectionError> {
         let state = self.index.state();
-        if state.head() < self.done.load(Ordering::Acquire) {
-            // Another log than the one of the snapshot.
+        let origin = state.ids().first().copied();
+        if origin != self.origin {
+            self.origin = origin;
             self.done.store(0, Ordering::Release);
             self.pending.clear();
         }
