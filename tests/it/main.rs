@@ -13,6 +13,7 @@ mod config;
 mod daemon_lifecycle;
 mod deploy_http;
 mod downloads;
+mod deploy_killed;
 mod edge;
 mod electron;
 mod journal;

@@ -38,17 +38,22 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Connection {
-        let stream = TcpStream::connect(address).expect("the daemon accepts");
+        Connection::try_open(address).expect("the daemon accepts")
+    }
+
+    /// Like `open` for a daemon that may be dead already.
+    pub fn try_open(address: SocketAddr) -> std::io::Result<Connection> {
+        let stream = TcpStream::connect(address)?;
         stream
             .set_read_timeout(Some(CEILING))
             .expect("a read timeout");
         stream
             .set_write_timeout(Some(CEILING))
             .expect("a write timeout");
-        Connection {
+        Ok(Connection {
             stream,
             unread: Vec::new(),
-        }
+        })
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

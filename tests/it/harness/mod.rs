@@ -4,6 +4,8 @@ pub mod bucket;
 pub mod command;
 mod daemon;
 pub mod http;
+pub mod kill;
+pub mod release;
 pub mod wait;
 pub mod websocket;
 
