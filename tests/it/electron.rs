@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::bucket::Bucket;
-use crate::harness::{Builder, Daemon};
+use crate::harness::{Builder, Daemon, key_hash};
 
 /// Deploys two versions and runs the app of `platform` through both updates.
 #[track_caller]
@@ -52,10 +52,7 @@ fn with_a_cdn_whole_downloads_come_from_the_bucket_and_differential_ones_from_us
     let config = format!(
         "{}[apps.default]\nbuilder_key_hashes = [\"{}\"]\ncdn_endpoint = \"{}\"\n",
         bucket.toml(),
-        hex::encode(aws_lc_rs::digest::digest(
-            &aws_lc_rs::digest::SHA256,
-            key.as_bytes()
-        )),
+        key_hash(key),
         bucket.public(),
     );
     let daemon = Builder::new().config(&config).start();

@@ -25,5 +25,6 @@ mod signaling_protocol;
 mod signaling_rfc6455;
 mod store_check_storage;
 mod store_durability;
+mod store_virtual_host;
 mod updates_http;
 mod updates_ranges;

@@ -58,10 +58,11 @@ impl Bucket {
     }
 }
 
+/// A value that `tests/run` found out.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests/run says by environment where the servers are"
 )]
-fn given(name: &str) -> String {
+pub fn given(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this test by tests/run"))
 }

@@ -10,3 +10,9 @@ pub mod wait;
 pub mod websocket;
 
 pub use daemon::{Builder, Daemon};
+
+/// What a configuration holds of a builder key.
+pub fn key_hash(key: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    hex::encode(hash)
+}
