@@ -22,15 +22,16 @@ pub fn resolve(mut file: BTreeMap<AppName, file::App>) -> Result<Vec<App>, Confi
     let apps = named
         .map(|(name, app)| one(name, app))
         .collect::<Result<Vec<App>, ConfigError>>()?;
-    let mut prefixes = BTreeMap::new();
     let mut hosts = BTreeMap::new();
-    for app in &apps {
-        if let Some(first) = prefixes.insert(&app.prefix, &app.name) {
-            let (prefix, first, second) = (app.prefix.clone(), first.clone(), app.name.clone());
+    for (index, app) in apps.iter().enumerate() {
+        if let Some(first) = apps[..index]
+            .iter()
+            .find(|first| overlap(&first.prefix, &app.prefix))
+        {
             return Err(ConfigError::SharedPrefix {
-                prefix,
-                first,
-                second,
+                prefix: app.prefix.clone(),
+                first: first.name.clone(),
+                second: app.name.clone(),
             });
         }
         for host in app.hosts.iter().collect::<BTreeSet<_>>() {
@@ -47,22 +48,32 @@ pub fn resolve(mut file: BTreeMap<AppName, file::App>) -> Result<Vec<App>, Confi
     Ok(apps)
 }
 
+/// One prefix below another would let one app write the other's public files. Case does not tell them apart: not every
+/// file system does.
+fn overlap(one: &StorePrefix, other: &StorePrefix) -> bool {
+    let (one, other) = (
+        one.as_str().to_ascii_lowercase(),
+        other.as_str().to_ascii_lowercase(),
+    );
+    format!("{one}/").starts_with(&format!("{other}/"))
+        || format!("{other}/").starts_with(&format!("{one}/"))
+}
+
 fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
     let by_name = if name.is_default() {
         "prod"
     } else {
         name.as_str()
     };
-    let by_name = StorePrefix::try_from(by_name.to_owned()).ok();
+    let by_name = || StorePrefix::try_from(by_name.to_owned());
     if let Some(endpoint) = &file.cdn_endpoint {
         address(&format!("apps.{name}.cdn_endpoint"), endpoint)?;
     }
-    let missing = ConfigError::Required {
-        variable: "SPACES_PATH_PREFIX",
-        key: "apps.default.prefix",
-    };
     Ok(App {
-        prefix: file.prefix.or(by_name).ok_or(missing)?,
+        prefix: match file.prefix {
+            Some(prefix) => prefix,
+            None => by_name().map_err(ConfigError::PrefixOfName)?,
+        },
         builder_keys: file.builder_key_hashes,
         cdn_endpoint: file
             .cdn_endpoint

@@ -45,7 +45,9 @@ pub enum ConfigError {
     },
     #[error("`{key}` and `{key}_file` are both set; one of them has to go")]
     Both { key: &'static str },
-    #[error("the store prefix `{prefix}` belongs to two apps, `{first}` and `{second}`")]
+    #[error(
+        "the store prefix `{prefix}` of the app `{second}` is, lies below, or holds that of `{first}`"
+    )]
     SharedPrefix {
         prefix: StorePrefix,
         first: AppName,
@@ -68,6 +70,8 @@ pub enum ConfigError {
     Address { key: String, value: String },
     #[error("`http.listen` is empty; the daemon would not be reachable")]
     NoListener,
+    #[error("an app's name is its store prefix unless it has another one")]
+    PrefixOfName(#[source] types::ValueError),
     #[error("`log.filter` is not a filter")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
 }

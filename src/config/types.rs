@@ -11,6 +11,18 @@ const APP_NAME_MOST: usize = 63;
 /// A prefix and a path together stay under the 1024 bytes of an S3 key.
 const PREFIX_MOST: usize = 200;
 
+/// First segments of routes: files under such a prefix would be shadowed by them.
+const RESERVED: &[&str] = &[
+    "api",
+    "apps",
+    "deploy",
+    "health",
+    "openapi.json",
+    "signaling",
+    "ui",
+    "updates",
+];
+
 /// The name of a product: lower-case letters, digits and `-`, at most 63 bytes.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -39,6 +51,8 @@ pub enum ValueError {
          none of them `.`, `..` or `.seance`"
     )]
     StorePrefix(String),
+    #[error("the store prefix `{0}` begins like a route of seance ({routes})", routes = RESERVED.join(", "))]
+    ReservedPrefix(String),
     #[error(
         "`{0}` is not the SHA-256 of a builder key: 64 hexadecimal digits (`seance key new` prints one)"
     )]
@@ -96,6 +110,10 @@ impl TryFrom<String> for StorePrefix {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         };
+        let first = prefix.split('/').next().unwrap_or_default();
+        if RESERVED.contains(&first) {
+            return Err(ValueError::ReservedPrefix(prefix));
+        }
         let fits = prefix.len() <= PREFIX_MOST && prefix.split('/').all(part_fits);
         if fits {
             Ok(StorePrefix(prefix))

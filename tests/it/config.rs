@@ -77,6 +77,9 @@ fn a_wrong_value_is_shown_with_its_line() {
         &[],
         &["the empty key"],
     );
+    let shadowed = "[apps.default]\nprefix = \"updates/x\"\n";
+    refused(shadowed, &[], &["line 2", "begins like a route"]);
+    refused("[apps.health]\n", &[], &["begins like a route"]);
     refused("[apps.A]\n", &[], &["not an app name"]);
     refused(
         "",
@@ -90,8 +93,15 @@ fn apps_cannot_share_a_prefix_or_a_host() {
     refused(
         "[apps.one]\nprefix = \"p\"\n[apps.two]\nprefix = \"p\"\n",
         &[],
-        &["`p` belongs to two apps"],
+        &["`p` of the app `two`"],
     );
+    for nested in ["p/below", "P"] {
+        refused(
+            &format!("[apps.one]\nprefix = \"p\"\n[apps.two]\nprefix = \"{nested}\"\n"),
+            &[],
+            &["of the app `two` is, lies below, or holds that of `one`"],
+        );
+    }
     refused(
         "[apps.one]\nhosts = [\"a.example\"]\n[apps.two]\nhosts = [\"A.example\"]\n",
         &[],
