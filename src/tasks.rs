@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,25 +24,42 @@ pub struct Tasks {
 struct Shared {
     cancel: CancellationToken,
     tracker: TaskTracker,
+    ending: AtomicBool,
     died: OnceLock<&'static str>,
     death: CancellationToken,
 }
 
+/// A service while it lives.
+struct Life {
+    name: &'static str,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if self.shared.ending.load(Ordering::Acquire) || self.shared.cancel.is_cancelled() {
+            return;
+        }
+        tracing::error!(task = self.name, "a task of the daemon ended unasked");
+        self.shared.died.get_or_init(|| self.name);
+        self.shared.death.cancel();
+    }
+}
+
 impl Tasks {
-    /// Runs a service on the current runtime. It must run until [`Tasks::cancelled`].
+    /// Runs a service on the current runtime. It must run until [`Tasks::cancelled`], or until the daemon ends.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
-        let shared = self.shared.clone();
-        let tracked = self.shared.tracker.track_future(async move {
-            let ended = AssertUnwindSafe(future).catch_unwind().await;
-            if shared.cancel.is_cancelled() {
-                return;
+        let life = Life {
+            name,
+            shared: self.shared.clone(),
+        };
+        start(self.shared.tracker.track_future(async move {
+            // However it ends, also with the runtime of a thread that panicked: `life` notices.
+            let _life = life;
+            if AssertUnwindSafe(future).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "a service panicked");
             }
-            let panicked = ended.is_err();
-            tracing::error!(task = name, panicked, "a task of the daemon ended unasked");
-            shared.died.get_or_init(|| name);
-            shared.death.cancel();
-        });
-        start(tracked);
+        }));
     }
 
     /// Runs a piece of one connection or request; the daemon's end waits for it up to the drain deadline.
@@ -59,6 +77,11 @@ impl Tasks {
                 }
             }
         }))
+    }
+
+    /// From now on services may end: the daemon does.
+    pub fn expect_end(&self) {
+        self.shared.ending.store(true, Ordering::Release);
     }
 
     /// Resolves when the daemon goes down.
@@ -91,13 +114,19 @@ fn start<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) ->
     tokio::spawn(future)
 }
 
-/// Runs work that blocks or computes for long on the blocking pool, away from the connections.
+/// Runs work that blocks or computes for long on the blocking pool, away from the connections. A panic is logged under
+/// the name of the work and reaches the owner as an error.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
 pub fn blocking<T: Send + 'static>(
-    _name: &'static str,
+    name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    tokio::task::spawn_blocking(work)
+    tokio::task::spawn_blocking(move || {
+        std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            tracing::error!(task = name, "blocking work panicked");
+            std::panic::resume_unwind(panic)
+        })
+    })
 }
 
 /// Starts an operating system thread; for a runtime of its own or work that outlives a blocking-pool slot.

@@ -11,6 +11,7 @@ mod state;
 mod watchdog;
 
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub enum DaemonError {
     Systemd(#[from] SystemdError),
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
+    #[error("cannot listen on loopback for the daemon itself")]
+    Private(#[source] io::Error),
     #[error("cannot listen to signals")]
     Signals(#[source] io::Error),
     #[error("systemd passed sockets named `{name}`, which this daemon does not know")]
@@ -146,13 +149,16 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
         )
     };
     let http = edge("http", rooms.router(&config), config.log.access);
-    http.serve_on_workers(&sockets.http)?;
+    let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;
+    own.set_nonblocking(true).map_err(DaemonError::Private)?;
+    let own_address = own.local_addr().map_err(DaemonError::Private)?;
+    http.serve_on_workers(&sockets.http, &own)?;
     edge("metrics", rooms::metrics_router(&metrics), false).serve(sockets.metrics);
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     rooms.wait_for_store().await;
     ready::announce(&sockets.addresses)?;
     greeting::print(&config, &sockets.addresses, made);
-    watchdog::start(&tasks, environment.watchdog, sockets.addresses.http);
+    watchdog::start(&tasks, environment.watchdog, own_address);
 
     let window = Duration::from_secs(config.http.drain_seconds);
     let reloader = reload::Reloader::new(source, config, logging);
@@ -196,6 +202,7 @@ async fn drain(
         window_seconds = window.as_secs(),
         "draining"
     );
+    tasks.expect_end();
     rooms.draining().cancel();
     let (requests_cut, ()) = tokio::join!(http.finish(window), rooms.signaling.drain());
     if requests_cut {

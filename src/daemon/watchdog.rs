@@ -1,4 +1,4 @@
-//! The watchdog ping is earned: by a request that the daemon makes to itself, through the listener, a worker and the
+//! The watchdog ping is earned: by a request that the daemon makes to itself, through a listener, a worker and the
 //! router. A timer alone would go on pinging while every worker is stuck.
 
 use std::net::SocketAddr;
@@ -10,16 +10,14 @@ use tokio::net::TcpStream;
 use crate::systemd;
 use crate::tasks::{self, Tasks};
 
-pub fn start(tasks: &Tasks, interval: Option<Duration>, addresses: Vec<SocketAddr>) {
-    let (Some(interval), Some(address)) = (interval, addresses.into_iter().next()) else {
-        return;
-    };
-    // Half the interval is what sd_watchdog_enabled(3) advises.
-    let every = interval / 2;
+pub fn start(tasks: &Tasks, interval: Option<Duration>, address: SocketAddr) {
+    let Some(interval) = interval else { return };
+    // More often than the half that sd_watchdog_enabled(3) advises: one lost probe is no reason to die.
+    let every = interval / 4;
     let until_end = tasks.clone();
     tasks.spawn("watchdog", async move {
         while !until_end.is_cancelled() {
-            match tokio::time::timeout(every, probe(reachable(address))).await {
+            match tokio::time::timeout(every, probe(address)).await {
                 Ok(Ok(true)) => {
                     if let Err(error) = systemd::watchdog_ping() {
                         tracing::error!(
@@ -43,19 +41,6 @@ pub fn start(tasks: &Tasks, interval: Option<Duration>, addresses: Vec<SocketAdd
             }
         }
     });
-}
-
-/// A listener on every address is reached on loopback.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        let loopback = if address.is_ipv4() {
-            [127, 0, 0, 1].into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        };
-        address.set_ip(loopback);
-    }
-    address
 }
 
 async fn probe(address: SocketAddr) -> std::io::Result<bool> {

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::io::Io;
-use super::{Shared, request};
+use super::{Door, Shared, request};
 use crate::store::sendfile::FileQueue;
 use crate::tasks::{self, Tasks};
 
@@ -27,7 +27,7 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(15);
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, door: Door) {
     let _open = shared.measures.open();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "cannot switch off Nagle's algorithm");
@@ -48,7 +48,7 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
             if incoming.version() < Version::HTTP_2 {
                 incoming.extensions_mut().insert(files.clone());
             }
-            request::answer(shared.clone(), peer, incoming)
+            request::answer(shared.clone(), peer, door, incoming)
         })
     };
     let builder = builder(shared);

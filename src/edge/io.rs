@@ -1,6 +1,7 @@
 //! The bytes of one connection: cuts a peer that takes nothing, and closes so that the last answer is seen.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,10 +13,10 @@ use tokio::time::{Instant, Sleep};
 
 use crate::store::sendfile::{self, FileQueue};
 
-/// After the last answer the rest of a refused body is read and dropped for at most this long and this much: closing
+/// After the last answer the rest of a refused body is dropped for at most this long and this much: closing
 /// with unread bytes resets the connection, and the reset would overtake the answer (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_MOST: usize = 4 * 1024 * 1024;
+const LINGER_MOST: usize = 64 * 1024 * 1024;
 
 pub struct Io {
     stream: TcpStream,
@@ -87,22 +88,43 @@ impl Io {
     }
 
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 16 * 1024];
-        while let Some(left) = self.lingering {
-            if left == 0 {
-                break;
-            }
+        while let Some(left) = self.lingering.filter(|left| *left > 0) {
             if self.deadline.as_mut().poll(cx).is_ready() {
                 break;
             }
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if buffer.filled().is_empty() => break,
-                Ok(()) => self.lingering = Some(left.saturating_sub(buffer.filled().len())),
-                Err(_) => break, // the peer is gone: nothing left to wait for
+            match ready!(poll_discard(&self.stream, cx, left)) {
+                Ok(0) | Err(_) => break, // the peer is gone: nothing left to wait for
+                Ok(discarded) => self.lingering = Some(left - discarded),
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Drops up to `most` received bytes where they are, in the kernel.
+fn poll_discard(stream: &TcpStream, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+    #[expect(
+        unsafe_code,
+        reason = "a buffer that is never written has no safe form"
+    )]
+    let discard = || {
+        // SAFETY: with MSG_TRUNC the kernel drops TCP data instead of storing it (tcp(7)), so the buffer is not used.
+        let dropped = unsafe {
+            libc::recv(
+                stream.as_raw_fd(),
+                std::ptr::null_mut(),
+                most,
+                libc::MSG_TRUNC | libc::MSG_DONTWAIT,
+            )
+        };
+        usize::try_from(dropped).map_err(|_| io::Error::last_os_error())
+    };
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        match stream.try_io(Interest::READABLE, discard) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
+        }
     }
 }
 

@@ -41,6 +41,13 @@ struct Shared {
     stop: CancellationToken,
 }
 
+/// Through which listener a connection came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Public,
+    Private,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
     #[error("cannot start a connection worker")]
@@ -81,7 +88,14 @@ impl Edge {
     }
 
     /// Serves on threads of its own, each with a single-threaded runtime: connections never move between cores.
-    pub fn serve_on_workers(&self, listeners: &[TcpListener]) -> Result<(), EdgeError> {
+    ///
+    /// `private` is for the daemon itself: it answers also while the public listeners hold all the connections that
+    /// they may, and writes no access lines.
+    pub fn serve_on_workers(
+        &self,
+        listeners: &[TcpListener],
+        private: &TcpListener,
+    ) -> Result<(), EdgeError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = if self.shared.http.workers == 0 {
             cores
@@ -94,6 +108,7 @@ impl Edge {
                 .map(TcpListener::try_clone)
                 .collect::<Result<Vec<_>, _>>();
             let own = own.map_err(EdgeError::Listener)?;
+            let private = private.try_clone().map_err(EdgeError::Listener)?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -102,6 +117,7 @@ impl Edge {
             let work = move || {
                 runtime.block_on(async {
                     edge.serve(own);
+                    edge.spawn(private, Door::Private);
                     edge.shared.stop.cancelled().await;
                 });
                 // Blocking work of a cut request ends on its own; the process does not wait for it here.
@@ -115,10 +131,13 @@ impl Edge {
     /// Serves on the current runtime.
     pub fn serve(&self, listeners: Vec<TcpListener>) {
         for listener in listeners {
-            self.shared
-                .tasks
-                .spawn("accept", accept_loop(self.shared.clone(), listener));
+            self.spawn(listener, Door::Public);
         }
+    }
+
+    fn spawn(&self, listener: TcpListener, door: Door) {
+        let accepting = accept_loop(self.shared.clone(), listener, door);
+        self.shared.tasks.spawn("accept", accepting);
     }
 
     /// Waits until no request is in flight, at most for `window`; then cuts what is left. Returns whether anything was.
@@ -131,7 +150,7 @@ impl Edge {
     }
 }
 
-async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
+async fn accept_loop(shared: Arc<Shared>, listener: TcpListener, door: Door) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -141,22 +160,26 @@ async fn accept_loop(shared: Arc<Shared>, listener: TcpListener) {
     };
     loop {
         let accepted = async {
-            let permit = shared.permits.clone().acquire_owned().await;
-            (permit, listener::accept(&listener).await)
+            let connection = listener::accept(&listener).await;
+            // Only now: a loop with nothing to accept must not hold a place that another listener could use.
+            let permit = match door {
+                Door::Public => shared.permits.clone().acquire_owned().await.ok(),
+                Door::Private => None,
+            };
+            (permit, connection)
         };
         let (permit, (stream, peer)) = tokio::select! {
             accepted = accepted => accepted,
-            () = shared.stop.cancelled() => return shared.tasks.cancelled().await,
+            () = shared.stop.cancelled() => return,
             () = shared.tasks.cancelled() => return,
         };
-        let Ok(permit) = permit else { return }; // the semaphore is never closed
         let Some(place) = shared.addresses.enter(peer.ip()) else {
             shared.measures.refused();
             continue;
         };
         let shared_here = shared.clone();
         let connection = async move {
-            connection::serve(&shared_here, stream, peer).await;
+            connection::serve(&shared_here, stream, peer, door).await;
             drop((permit, place));
         };
         drop(shared.tasks.short("connection", connection)); // it ends with its peer, its deadlines or `stop`

@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use super::{Shared, measure};
+use super::{Door, Shared, measure};
 
 /// Ours in both directions: set on the request for the handlers, on the answer for the client.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,6 +25,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub async fn answer(
     shared: Arc<Shared>,
     peer: SocketAddr,
+    door: Door,
     mut request: Request<Incoming>,
 ) -> Result<Response<Recorded>, Infallible> {
     let started = Instant::now();
@@ -40,6 +41,7 @@ pub async fn answer(
         bytes: 0,
         started,
         complete: false,
+        silent: door == Door::Private || !shared.access_log,
     };
     let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"));
     let mut response = if host_is_clear(&request) {
@@ -107,6 +109,8 @@ struct Line {
     bytes: u64,
     started: Instant,
     complete: bool,
+    /// Counted, but not written.
+    silent: bool,
 }
 
 /// An answer's body on its way out; its end, or the connection's, writes the access line.
@@ -155,7 +159,7 @@ impl Drop for Recorded {
         self.shared
             .measures
             .answered(line.status, took.as_secs_f64(), line.bytes);
-        if !self.shared.access_log {
+        if line.silent {
             return;
         }
         let complete = line.complete || http_body::Body::is_end_stream(&self.body);

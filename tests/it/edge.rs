@@ -229,3 +229,30 @@ fn an_http2_connection_is_told_to_go_away_when_the_drain_begins() {
         "the deploy is still in flight"
     );
 }
+
+#[test]
+fn a_sender_that_reads_only_after_sending_sees_why_it_was_refused() {
+    let daemon = Builder::new().start();
+    let mut connection = Connection::open(daemon.http);
+    let headers = [("Content-Type", "application/json")];
+    connection.send(&head("POST", "/deploy", &headers, Some(400_000_000)));
+    let piece = vec![b' '; 1024 * 1024];
+    for sent in 0..24 {
+        let taken = connection.try_send(&piece);
+        assert!(taken.is_ok(), "hung up on after {sent} MiB: {taken:?}");
+    }
+    let answer = connection.answer(true);
+    assert_eq!(answer.status, 401, "{}", answer.text());
+}
+
+#[test]
+fn one_busy_listener_leaves_room_for_another() {
+    let daemon = Builder::new()
+        .env("SEANCE_HTTP__LISTEN", "127.0.0.1:0,127.0.0.2:0")
+        .env("SEANCE_HTTP__WORKERS", "1")
+        .env("SEANCE_HTTP__MAX_CONNECTIONS", "1")
+        .start();
+    for address in daemon.http_addresses.iter().rev() {
+        assert_eq!(get(*address, "/health/live").status, 200);
+    }
+}

@@ -15,6 +15,8 @@ pub struct Daemon {
     pub http: SocketAddr,
     pub metrics: Option<SocketAddr>,
     pub signaling: Option<SocketAddr>,
+    /// Every address of the HTTP listener; `http` is the first.
+    pub http_addresses: Vec<SocketAddr>,
     notify: UnixDatagram,
     log: PathBuf,
     home: Home,
@@ -127,18 +129,25 @@ impl Builder {
             let status = child.wait().expect("an exit status");
             return Err((status, std::fs::read_to_string(&log).unwrap_or_default()));
         };
-        let address = |name: &str| {
-            let found = notified.iter().find(|(key, _)| key == name)?;
-            found.1.split(',').next()?.parse().ok()
+        let addresses = |name: &str| -> Vec<SocketAddr> {
+            let found = notified.iter().find(|(key, _)| key == name);
+            let list = found.map_or("", |(_, list)| list.as_str());
+            list.split(',')
+                .filter_map(|address| address.parse().ok())
+                .collect()
         };
-        let http = address("X_SEANCE_HTTP").expect("READY=1 carries the HTTP address");
-        let metrics = address("X_SEANCE_METRICS");
-        let signaling = address("X_SEANCE_SIGNALING");
+        let http_addresses = addresses("X_SEANCE_HTTP");
+        let http = *http_addresses
+            .first()
+            .expect("READY=1 carries the HTTP address");
+        let metrics = addresses("X_SEANCE_METRICS").first().copied();
+        let signaling = addresses("X_SEANCE_SIGNALING").first().copied();
         Ok(Daemon {
             child,
             http,
             metrics,
             signaling,
+            http_addresses,
             notify,
             log,
             home: self.home,
