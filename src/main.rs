@@ -3,7 +3,7 @@
 //! Rooms follow what arrives, not the kind of code. A room uses only rooms below it (`tests/it/layers.rs` checks):
 //!
 //! ```text
-//! main > cli > daemon > { edge, api } > { release, signaling } > store > { audit, metrics } > config > systemd > tasks > clock
+//! main > cli > daemon > { edge, api } > { release, signaling } > store > { audit, metrics } > config > systemd > tasks > { clock, cause }
 //! ```
 //!
 //! - `edge` accepts a connection, reads a request, gives it an id and a deadline, and writes its access line;
@@ -15,6 +15,7 @@
 
 mod api;
 mod audit;
+mod cause;
 mod cli;
 mod clock;
 mod config;

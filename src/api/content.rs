@@ -15,6 +15,7 @@ use http_body_util::BodyExt as _;
 
 use super::error::ApiError;
 use super::ranges::{Multipart, runs};
+use crate::cause::chain;
 use crate::release::File;
 use crate::store::sendfile::FileQueue;
 use crate::store::{self, FileBody, Key, Object, Part, Store, StoreError};
@@ -105,7 +106,7 @@ fn file_body(
 }
 
 fn cut_off(error: &(dyn std::error::Error + 'static)) {
-    tracing::error!(error, "a download is cut off: its file cannot be read on");
+    tracing::error!(error = %chain(error), "a download is cut off: its file cannot be read on");
 }
 
 async fn open(store: &Store, file: &File, range: Range<u64>) -> Result<Object, ApiError> {

@@ -25,6 +25,7 @@ use super::apps::App;
 use super::error::{ApiError, ErrorBody, REQUEST_ID};
 use super::{Api, auth, receive, serve};
 use crate::audit::{self, Deed, Outcome};
+use crate::cause::chain;
 use crate::clock;
 use crate::config::{self, BuilderKeyHash};
 use crate::release::body::{self, decompress::Encoding};
@@ -211,13 +212,14 @@ impl Job {
                 Outcome::Success,
                 format!("{} files", published.record.deployed().files.len()),
             ),
-            Err(error) if error.status().is_server_error() => (Outcome::Failure, chain(error)),
-            Err(error) => (Outcome::Denied, chain(error)),
+            Err(error) if error.status().is_server_error() => {
+                (Outcome::Failure, chain(error).to_string())
+            }
+            Err(error) => (Outcome::Denied, chain(error).to_string()),
         };
         if let Err(error) = deed.record(outcome, details).await {
-            let error: &dyn std::error::Error = &error;
             tracing::error!(
-                error,
+                error = %chain(&error),
                 "a deploy could not be recorded in the audit, although room was reserved"
             );
         }
@@ -356,15 +358,4 @@ fn idempotency(headers: &HeaderMap) -> Result<Option<[u8; 32]>, ApiError> {
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest(&SHA256, key).as_ref());
     Ok(Some(sha256))
-}
-
-/// An error and its causes on one line.
-fn chain(error: &ApiError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::audit::AuditError;
+use crate::cause::chain;
 use crate::release::body::error::{BodyError, Problem, Refusal};
 use crate::release::path::ReleasePath;
 use crate::release::{PublishError, StagingError};
@@ -317,8 +318,8 @@ pub async fn finish(request: Request, next: Next) -> Response {
     let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
     let status = error.status();
     if status.is_server_error() {
-        let error: &(dyn Error + 'static) = &*error;
-        tracing::error!(error, id, status = status.as_u16(), "a request failed");
+        let error = chain(&*error);
+        tracing::error!(%error, id, status = status.as_u16(), "a request failed");
     }
     let mut members = error.members();
     members["id"] = json!(id);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::cause::chain;
 use crate::config;
 
 pub fn run(file: &Path, json: bool) -> ExitCode {
@@ -15,15 +16,9 @@ pub fn run(file: &Path, json: bool) -> ExitCode {
             config.apps.len()
         )),
         Err(error) if json => {
-            let mut causes = vec![error.to_string()];
-            let mut cause = std::error::Error::source(error);
-            while let Some(error) = cause {
-                causes.push(error.to_string());
-                cause = error.source();
-            }
             super::print(&format!(
                 "{}\n",
-                serde_json::json!({ "ok": false, "errors": causes })
+                serde_json::json!({ "ok": false, "errors": [chain(error).to_string()] })
             ));
         }
         Err(error) => super::print_chain(error),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::cause::chain;
 use crate::config::{self, ConfigError};
 use crate::store::probe::{Finding, Probe, Verdict};
 use crate::store::{Store, StoreError};
@@ -189,17 +190,6 @@ fn described(verdict: &Verdict) -> (&'static str, String) {
         Verdict::Yes(remark) => ("yes", remark.clone()),
         Verdict::No(consequence) => ("no", consequence.clone()),
         Verdict::Skipped(reason) => ("skipped", reason.clone()),
-        Verdict::Failed(error) => ("failed", chain(error)),
+        Verdict::Failed(error) => ("failed", chain(error).to_string()),
     }
-}
-
-/// The error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _always = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,7 @@
 //! SIGHUP: reads the configuration again. A bad one changes nothing and says so.
 
 use super::{Source, logging::Logging};
+use crate::cause::chain;
 use crate::config::Config;
 use crate::store::Store;
 use crate::systemd::{self, SystemdError};
@@ -32,7 +33,7 @@ impl Reloader {
             Ok(config) => {
                 if let Err(error) = self.logging.change(&config.log) {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = %chain(&error),
                         "the log filter stays as it was"
                     );
                 }
@@ -44,7 +45,7 @@ impl Reloader {
                 }
                 if let Err(error) = store.reload(&config.store).await {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = %chain(&error),
                         "the store keeps its credentials"
                     );
                 }
@@ -59,7 +60,7 @@ impl Reloader {
             Err(error) => {
                 tracing::error!(
                     message_id = systemd::message::RELOAD_FAILED,
-                    error = &error as &dyn std::error::Error,
+                    error = %chain(&error),
                     "the configuration is not valid; the old one stays in force"
                 );
                 "reload failed; the old configuration holds"

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::DaemonError;
 use crate::api;
 use crate::audit::Audit;
+use crate::cause::chain;
 use crate::config::Config;
 use crate::metrics::{self, Metrics};
 use crate::release::Releases;
@@ -85,7 +86,7 @@ pub fn metrics_router(metrics: &Metrics) -> Router {
     let metrics = metrics.clone();
     let render = move || async move {
         let text = metrics.render().map_err(|error| {
-            tracing::error!(error = %error, "cannot render the metrics");
+            tracing::error!(error = %chain(&error), "cannot render the metrics");
             StatusCode::INTERNAL_SERVER_ERROR
         })?;
         Ok::<_, StatusCode>(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::cause::chain;
 use crate::systemd;
 use crate::tasks::{self, Tasks};
 
@@ -21,7 +22,7 @@ pub fn start(tasks: &Tasks, interval: Option<Duration>, address: SocketAddr) {
                 Ok(Ok(true)) => {
                     if let Err(error) = systemd::watchdog_ping() {
                         tracing::error!(
-                            error = &error as &dyn std::error::Error,
+                            error = %chain(&error),
                             "cannot ping the watchdog"
                         );
                     }
@@ -29,7 +30,9 @@ pub fn start(tasks: &Tasks, interval: Option<Duration>, address: SocketAddr) {
                 Ok(Ok(false)) => {
                     tracing::error!("the daemon does not answer its own probe as it should")
                 }
-                Ok(Err(error)) => tracing::error!(error = %error, "the daemon cannot reach itself"),
+                Ok(Err(error)) => {
+                    tracing::error!(error = %chain(&error), "the daemon cannot reach itself")
+                }
                 Err(_) => tracing::error!(
                     seconds = every.as_secs_f64(),
                     "the daemon did not answer its own probe in time"

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::io::Io;
 use super::{Door, Shared, request};
+use crate::cause::chain;
 use crate::store::sendfile::FileQueue;
 use crate::tasks::{self, Tasks};
 
@@ -124,7 +125,7 @@ fn builder(shared: &Arc<Shared>) -> auto::Builder<Executor> {
 
 fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(error) = ended {
-        tracing::debug!(error = &*error, "a connection ended early");
+        tracing::debug!(error = %chain(&*error), "a connection ended early");
     }
 }
 

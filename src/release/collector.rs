@@ -4,7 +4,6 @@
 //! names is ever deleted, whether it is served now or not.
 
 use std::collections::{BTreeMap, HashSet};
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::figures::Figures;
 use super::index::Index;
 use super::log::LogError;
 use super::record::{CONTENT, ContentKey, ReleaseId};
+use crate::cause::chain;
 use crate::clock;
 use crate::store::{Key, Store, StoreError};
 use crate::tasks;
@@ -70,7 +70,7 @@ impl Collector {
                 Ok(deleted) => tracing::info!(deleted, "deleted leftovers of deploys"),
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn Error,
+                        error = %chain(&error),
                         "cannot collect leftovers of deploys; trying again in an hour"
                     );
                 }

@@ -1,6 +1,5 @@
 //! The state in memory, and the one place that moves it forward.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::figures::Figures;
 use super::log::{Appended, Log, LogError};
 use super::record::Record;
 use super::state::State;
+use crate::cause::chain;
 use crate::clock;
 use crate::store::StoreError;
 use crate::tasks;
@@ -137,7 +137,7 @@ impl Index {
                 Err(error) if !complained => {
                     complained = true;
                     tracing::error!(
-                        error = &error as &dyn Error,
+                        error = %chain(&error),
                         "cannot follow the release log; the last known releases are served"
                     );
                 }

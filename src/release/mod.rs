@@ -25,7 +25,6 @@ mod staging;
 mod state;
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +51,7 @@ use self::projection::Projector;
 use self::publish::Candidate;
 use self::snapshot::{Snapshot, SnapshotFile, node_id};
 use self::staging::{Room, Staging};
+use crate::cause::chain;
 use crate::clock;
 use crate::config::{self, AppName, Lint, StorePrefix};
 use crate::metrics::Metrics;
@@ -379,7 +379,7 @@ async fn save(
                 Ok(Ok(())) => saved_head = head,
                 Ok(Err(error)) => {
                     tracing::warn!(
-                        error = &error as &dyn Error,
+                        error = %chain(&error),
                         saved_head,
                         "cannot save the snapshot of releases"
                     );

@@ -7,7 +7,6 @@
 //! again, by the node that wrote the record at once, by any other after a while.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use super::log::{LogError, private};
 use super::path::ReleasePath;
 use super::record::{File, Record, ReleaseId, own_key};
 use super::state::{State, Tree};
+use crate::cause::chain;
 use crate::config::StorePrefix;
 use crate::store::{Attributes, Created, Key, Store, StoreError, Visibility};
 use crate::tasks;
@@ -117,7 +117,7 @@ impl Projector {
                 }
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn Error,
+                        error = %chain(&error),
                         retry_seconds = retry.as_secs(),
                         "cannot project a release to its public names; trying again"
                     );
@@ -284,7 +284,7 @@ impl Projector {
         let to = match Key::parse(&format!("{prefix}/{path}")) {
             Ok(to) => to,
             Err(error) => {
-                tracing::error!(%prefix, %path, %error, "a release path has no public name; it is served, but not by the CDN");
+                tracing::error!(%prefix, %path, error = %chain(&error), "a release path has no public name; it is served, but not by the CDN");
                 return Ok(());
             }
         };
@@ -299,7 +299,7 @@ impl Projector {
         match written {
             // Trying again would not help it, and would hold up all other releases.
             Err(error @ (StoreError::NotFound { .. } | StoreError::Obstructed { .. })) => {
-                tracing::error!(%prefix, %path, error = &error as &dyn Error, "the public copy of a file cannot be made");
+                tracing::error!(%prefix, %path, error = %chain(&error), "the public copy of a file cannot be made");
                 Ok(())
             }
             written => written.map_err(failed),

@@ -1,7 +1,6 @@
 //! The files of a deploy while nobody can see them: durable when published, gone when not.
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use super::figures::Figures;
 use super::intake::Intake;
 use super::path::ReleasePath;
 use super::record::{ContentKey, ReleaseId};
+use crate::cause::chain;
 use crate::store::{Store, StoreError};
 use crate::tasks::{self, Tasks};
 
@@ -195,7 +195,7 @@ async fn delete_all(store: &Store, unused: Vec<ContentKey>) {
     let deletes = unused.into_iter().map(|content| async move {
         let key = content.key();
         if let Err(error) = store.delete(&key).await {
-            tracing::warn!(%key, error = &error as &dyn Error, "cannot delete staged content; it is collected later");
+            tracing::warn!(%key, error = %chain(&error), "cannot delete staged content; it is collected later");
         }
     });
     stream::iter(deletes)

@@ -174,6 +174,20 @@ fn a_reload_changes_what_it_can_and_a_bad_file_keeps_the_old_one() {
 }
 
 #[test]
+fn an_error_in_the_json_log_carries_its_causes() {
+    let daemon = Builder::new()
+        .env("SEANCE_LOG__FORMAT", "json")
+        .config("")
+        .start();
+    daemon.reload("[http]\nlisten = [\"nope\"]\n");
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("stays in force"));
+    let line: serde_json::Value = serde_json::from_str(line.expect("a line")).expect("JSON");
+    let error = line["error"].as_str().expect("an error");
+    assert!(error.contains("invalid socket address"), "{error}");
+}
+
+#[test]
 fn the_log_filter_changes_on_reload() {
     let daemon = Builder::new().config("[log]\nfilter = \"error\"\n").start();
     get(daemon.http, "/health/live");

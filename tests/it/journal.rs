@@ -15,16 +15,15 @@ fn events_reach_the_journal_with_priority_and_message_id() {
     socket
         .set_read_timeout(Some(CEILING))
         .expect("a read timeout");
-    let daemon = under_journal(directory.path()).start();
-    let mut events = Vec::new();
-    let ready = wait_until(
-        "the event of READY",
-        || {
-            events.push(receive(&socket));
-            events.last().cloned().unwrap_or_default()
-        },
-        |event| event.contains("MESSAGE_ID=7c1d3e6a5b0f4d2f9a6e1c84b7f20d11"),
-    );
+    let daemon = under_journal(directory.path()).config("").start();
+    let event = |message_id: &str| {
+        wait_until(
+            "an event",
+            || receive(&socket),
+            |event| event.contains(message_id),
+        )
+    };
+    let ready = event("MESSAGE_ID=7c1d3e6a5b0f4d2f9a6e1c84b7f20d11");
     for field in [
         "PRIORITY=6",
         "SYSLOG_IDENTIFIER=seance",
@@ -34,6 +33,12 @@ fn events_reach_the_journal_with_priority_and_message_id() {
         assert!(ready.contains(field), "no {field} in:\n{ready}");
     }
     assert!(!ready.contains("F_HTTP"), "{ready}");
+    daemon.reload("[http]\nlisten = [\"nope\"]\n");
+    let failed = event("MESSAGE_ID=7c1d3e6a5b0f4d2f9a6e1c84b7f20d14");
+    assert!(
+        failed.contains("PRIORITY=3") && failed.contains("invalid socket address"),
+        "the cause is named: {failed}"
+    );
     assert!(
         !daemon.log().contains("ready"),
         "nothing goes to standard error: {}",

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Lowest first. Rooms of one layer do not know each other.
 const LAYERS: &[&[&str]] = &[
-    &["clock"],
+    &["clock", "cause"],
     &["tasks"],
     &["systemd"],
     &["config"],

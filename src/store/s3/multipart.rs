@@ -14,6 +14,7 @@ use super::{
     failure::{Deed, has_code},
     metadata,
 };
+use crate::cause::chain;
 use crate::store::{Attributes, Key, StoreError};
 
 /// A multipart upload. Dropped before it is completed, it is aborted: its
@@ -112,7 +113,7 @@ impl Drop for Upload {
                 let _ended = part.await;
             }
             if let Err(error) = s3.abort_upload(&key, &id).await {
-                tracing::warn!(%key, error = &error as &dyn std::error::Error, "cannot abort an upload; it is removed when stale");
+                tracing::warn!(%key, error = %chain(&error), "cannot abort an upload; it is removed when stale");
             }
         });
     }
