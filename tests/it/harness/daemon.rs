@@ -68,6 +68,12 @@ impl Builder {
         }
     }
 
+    /// Moves the daemon to where an earlier one lived.
+    pub fn living_in(mut self, home: &Path) -> Builder {
+        self.home = Home::Shared(home.to_owned());
+        self
+    }
+
     pub fn config(mut self, toml: &str) -> Builder {
         self.config = Some(toml.to_owned());
         self

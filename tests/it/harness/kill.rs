@@ -41,6 +41,14 @@ impl Call {
             _ => false,
         }
     }
+
+    /// Whether it hands bytes to a connection.
+    pub fn is_sent(&self) -> bool {
+        matches!(
+            self.number,
+            libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_writev
+        )
+    }
 }
 
 /// Runs `work` while the daemon is traced, kills the daemon at the `at`th call that `counts` (from 1), or when `work`

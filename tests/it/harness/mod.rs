@@ -3,6 +3,7 @@
 pub mod bucket;
 pub mod command;
 mod daemon;
+pub mod gate;
 pub mod http;
 pub mod kill;
 pub mod release;
