@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::{AppName, BuilderKeyHash, StorePrefix};
-use super::{ConfigError, address, file};
+use super::{ConfigError, checks, file};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
@@ -67,7 +67,10 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
     };
     let by_name = || StorePrefix::try_from(by_name.to_owned());
     if let Some(endpoint) = &file.cdn_endpoint {
-        address(&format!("apps.{name}.cdn_endpoint"), endpoint)?;
+        checks::address(&format!("apps.{name}.cdn_endpoint"), endpoint)?;
+    }
+    for host in &file.hosts {
+        checks::host(&name, host)?;
     }
     Ok(App {
         prefix: match file.prefix {

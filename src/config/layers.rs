@@ -1,6 +1,6 @@
 //! Layers a configuration: defaults < file < `SEANCE_*` environment < the names of existing deployments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -48,6 +48,21 @@ pub enum LayerError {
         value: String,
         wanted: &'static str,
     },
+    #[error("the value of {variable} does not fit")]
+    Override {
+        variable: String,
+        #[source]
+        source: Box<config::ConfigError>,
+    },
+    #[error(
+        "{path}:{line}:{column}: this is not valid, and not shown because it looks like a secret; \
+         a secret is a text in quotes, better kept in the file that the option with `_file` at its end names"
+    )]
+    Secret {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+    },
     #[error("{path} is not a valid configuration")]
     Toml {
         path: PathBuf,
@@ -75,6 +90,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("SPACES_CDN_ENDPOINT", "apps.default.cdn_endpoint"),
     ("SPACES_PATH_PREFIX", "apps.default.prefix"),
 ];
+
+/// Each can also be given as a file, by the same key with `_file` at its end.
+const SECRETS: &[&str] = &["store.s3.access_key_id", "store.s3.secret_access_key"];
 
 /// Any of these means that the deployment wants the bucket, so that a missing one is an error, never the disk.
 const WANT_S3: &[&str] = &[
@@ -108,6 +126,7 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<File, Laye
         check(path, &text, &keys)?;
         layers = layers.add_source(config::File::from_str(&text, config::FileFormat::Toml));
     }
+    let mut given = BTreeSet::new();
     for (variable, value) in environment {
         let Some(name) = variable.strip_prefix("SEANCE_") else {
             continue;
@@ -116,13 +135,16 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<File, Laye
         let node = keys
             .at(&key)
             .ok_or_else(|| unknown_variable(variable, &key, &keys))?;
-        layers = set(layers, &key.join("."), variable, value, keys.kind(node))?;
+        let key = key.join(".");
+        layers = set(layers, &key, variable, value, keys.kind(node))?;
+        given.insert(key);
     }
     for (alias, key) in ALIASES {
         let Some(value) = environment.get(*alias).filter(|value| !value.is_empty()) else {
             continue;
         };
         layers = set(layers, key, alias, value, Kind::Text)?;
+        given.insert((*key).to_owned());
     }
     if WANT_S3.iter().any(|name| {
         environment
@@ -131,6 +153,7 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<File, Laye
     }) {
         layers = set(layers, "store.kind", "SPACES_BUCKET", "s3", Kind::Text)?;
     }
+    layers = replace_secrets(layers, &given)?;
     let mut file: File = layers
         .build()
         .and_then(config::Config::try_deserialize)
@@ -161,10 +184,7 @@ fn read(path: &Path) -> Result<String, LayerError> {
 
 /// Parses the file by itself: the toml crate names the line and the column of a wrong value, the layers cannot.
 fn check(path: &Path, text: &str, keys: &Keys) -> Result<(), LayerError> {
-    let failed = |source| LayerError::Toml {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| invalid(path, text, source);
     let table = DeTable::parse(text).map_err(failed)?;
     check_table(
         path,
@@ -175,6 +195,20 @@ fn check(path: &Path, text: &str, keys: &Keys) -> Result<(), LayerError> {
         &mut Vec::new(),
     )?;
     toml::from_str::<File>(text).map(drop).map_err(failed)
+}
+
+/// The toml crate shows the line of an error, which must not happen to a secret.
+fn invalid(path: &Path, text: &str, source: toml::de::Error) -> LayerError {
+    let path = path.to_owned();
+    if let Some(span) = source.span() {
+        let (line, column) = position(text, span.start);
+        let shown = text.lines().nth(line - 1).unwrap_or_default();
+        let shown = shown.to_ascii_lowercase().replace("_file", "");
+        if shown.contains("secret") || shown.contains("access_key") {
+            return LayerError::Secret { path, line, column };
+        }
+    }
+    LayerError::Toml { path, source }
 }
 
 fn check_table(
@@ -252,18 +286,18 @@ fn set(
     value: &str,
     kind: Kind,
 ) -> Result<Layers, LayerError> {
-    let layers = match kind {
+    let value: config::Value = match kind {
         Kind::Integer => {
             let number: i64 = value
                 .parse()
                 .map_err(|_| wrong(variable, value, "an integer"))?;
-            layers.set_override(key, number)
+            number.into()
         }
         Kind::Boolean => {
             let flag: bool = value
                 .parse()
                 .map_err(|_| wrong(variable, value, "true or false"))?;
-            layers.set_override(key, flag)
+            flag.into()
         }
         Kind::List => {
             let items: Vec<&str> = value
@@ -271,14 +305,40 @@ fn set(
                 .map(str::trim)
                 .filter(|item| !item.is_empty())
                 .collect();
-            layers.set_override(key, items)
+            items.into()
         }
-        Kind::Text => layers.set_override(key, value),
+        Kind::Text => value.into(),
         Kind::Section | Kind::Map => {
             return Err(wrong(variable, value, "possible: the key is a section"));
         }
     };
-    layers.map_err(LayerError::Merge)
+    let failed = |source| LayerError::Override {
+        variable: variable.to_owned(),
+        source: Box::new(source),
+    };
+    // First by itself: the error of all layers together would not name the variable.
+    config::Config::builder()
+        .set_override(key, value.clone())
+        .and_then(|alone| alone.build()?.try_deserialize::<File>())
+        .map_err(failed)?;
+    layers.set_override(key, value).map_err(failed)
+}
+
+/// A secret of the environment takes the place of the file's, whichever way each of them is given.
+fn replace_secrets(mut layers: Layers, given: &BTreeSet<String>) -> Result<Layers, LayerError> {
+    for key in SECRETS {
+        let in_file = format!("{key}_file");
+        let replaced = match (given.contains(*key), given.contains(&in_file)) {
+            (true, false) => in_file,
+            (false, true) => (*key).to_owned(),
+            _ => continue,
+        };
+        let nothing = config::Value::new(None, config::ValueKind::Nil);
+        layers = layers
+            .set_override(replaced, nothing)
+            .map_err(LayerError::Merge)?;
+    }
+    Ok(layers)
 }
 
 fn wrong(variable: &str, value: &str, wanted: &'static str) -> LayerError {

@@ -1,6 +1,7 @@
 //! What the operator wants: read once from defaults, file and environment, and typed, so that nobody validates again.
 
 mod apps;
+mod checks;
 pub mod file;
 pub mod keys;
 mod layers;
@@ -11,7 +12,10 @@ mod signaling;
 mod store;
 mod types;
 
+use std::net::SocketAddr;
 use std::path::Path;
+
+use serde::Serialize;
 
 pub use apps::App;
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
@@ -66,14 +70,28 @@ pub enum ConfigError {
         least: u64,
         most: u64,
     },
-    #[error("`{key}` is `{value}`; it has to begin with https:// or http://")]
+    #[error("`{key}` is `{value}`; it has to be an address such as https://host.example")]
     Address { key: String, value: String },
+    #[error(
+        "`{key}` is `{value}`; an origin is `https://` and a host, perhaps a port, and nothing more"
+    )]
+    Origin { key: &'static str, value: String },
+    #[error("`apps.{app}.hosts`: `{host}` is not a host name")]
+    Host { app: AppName, host: String },
+    #[error("`{key}` names {address} twice")]
+    Twice {
+        key: &'static str,
+        address: SocketAddr,
+    },
+    #[error("`{key}` is empty")]
+    Empty { key: &'static str },
     #[error("`http.listen` is empty; the daemon would not be reachable")]
     NoListener,
     #[error("an app's name is its store prefix unless it has another one")]
     PrefixOfName(#[source] types::ValueError),
-    #[error("`log.filter` is not a filter")]
-    Filter(#[source] tracing_subscriber::filter::ParseError),
+    // The cause of this one repeats what it prints itself.
+    #[error("`log.filter` is not a filter: {0}")]
+    Filter(tracing_subscriber::filter::ParseError),
 }
 
 /// Loads and checks a configuration. Secrets need not exist and are not read.
@@ -86,16 +104,19 @@ pub fn load(
     if file.http.listen.is_empty() {
         return Err(ConfigError::NoListener);
     }
+    checks::listen("http.listen", &file.http.listen)?;
+    checks::listen("metrics.listen", &file.metrics.listen)?;
+    checks::listen("signaling.listen", &file.signaling.listen)?;
     for origin in file
         .http
         .cors_origins
         .iter()
         .filter(|origin| *origin != "*")
     {
-        address("http.cors_origins", origin)?;
+        checks::origin("http.cors_origins", origin)?;
     }
     for origin in &file.signaling.allowed_origins {
-        address("signaling.allowed_origins", origin)?;
+        checks::origin("signaling.allowed_origins", origin)?;
     }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
@@ -113,46 +134,43 @@ pub fn load(
 }
 
 impl Config {
-    /// The sections that differ in `new` and are read only at start.
-    pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
-        let http = |http: &Http| Http {
-            cors_origins: Vec::new(),
-            ..http.clone()
-        };
-        let deploy = |deploy: &Deploy| Deploy {
-            max_body_bytes: 0,
-            max_files: 0,
-            stall_timeout_seconds: 0,
-            failed_keys_per_minute: 0,
-            ..deploy.clone()
-        };
-        let changed = [
-            ("deploy", deploy(&self.deploy) != deploy(&new.deploy)),
-            ("http", http(&self.http) != http(&new.http)),
-            ("metrics", self.metrics != new.metrics),
-            ("store", !self.store.differs_only_in_credentials(&new.store)),
-            ("audit", self.audit != new.audit),
-            (
-                "signaling.listen",
-                self.signaling.listen != new.signaling.listen,
-            ),
+    /// The options that differ in `new` and are read only at start.
+    pub fn needs_restart(&self, new: &Config) -> Vec<String> {
+        let deploy = [
+            "max_body_bytes",
+            "max_files",
+            "stall_timeout_seconds",
+            "failed_keys_per_minute",
         ];
-        changed
-            .into_iter()
-            .filter(|(_, changed)| *changed)
-            .map(|(section, _)| section)
-            .collect()
+        let mut keys = differing("deploy", &self.deploy, &new.deploy, &deploy);
+        keys.extend(differing("http", &self.http, &new.http, &["cors_origins"]));
+        keys.extend(differing("metrics", &self.metrics, &new.metrics, &[]));
+        keys.extend(differing("audit", &self.audit, &new.audit, &[]));
+        keys.extend(differing("log", &self.log, &new.log, &["filter"]));
+        if self.signaling.listen != new.signaling.listen {
+            keys.push("signaling.listen".to_owned());
+        }
+        if !self.store.differs_only_in_credentials(&new.store) {
+            keys.push("store".to_owned());
+        }
+        keys
     }
 }
 
-fn address(key: &str, value: &str) -> Result<(), ConfigError> {
-    if (value.starts_with("https://") || value.starts_with("http://"))
-        && value.bytes().all(|b| b.is_ascii_graphic())
-    {
-        return Ok(());
-    }
-    Err(ConfigError::Address {
-        key: key.to_owned(),
-        value: value.to_owned(),
-    })
+/// The options of a section that are not `live` and not the same in both.
+fn differing(
+    section: &str,
+    old: &impl Serialize,
+    new: &impl Serialize,
+    live: &[&str],
+) -> Vec<String> {
+    use serde_json::Value::Object;
+    let (Ok(Object(old)), Ok(Object(new))) = (serde_json::to_value(old), serde_json::to_value(new))
+    else {
+        return vec![section.to_owned()];
+    };
+    old.iter()
+        .filter(|(key, value)| !live.contains(&key.as_str()) && new.get(*key) != Some(*value))
+        .map(|(key, _)| format!("{section}.{key}"))
+        .collect()
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::{self, StoreKind};
-use super::{ConfigError, Secret, SecretSource, address};
+use super::{ConfigError, Secret, SecretSource, checks};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
@@ -69,6 +69,7 @@ pub fn resolve(file: file::Store, credentials: Option<&Path>) -> Result<Store, C
     let s3 = file.s3;
     let secret = |variable, key, value: Option<Secret>, path: Option<PathBuf>| match (value, path) {
         (Some(_), Some(_)) => Err(ConfigError::Both { key }),
+        (Some(value), None) if value.expose().is_empty() => Err(ConfigError::Empty { key }),
         (Some(value), None) => Ok(SecretSource::Value(value)),
         (None, Some(path)) => Ok(SecretSource::File(match credentials {
             Some(directory) => directory.join(path),
@@ -77,12 +78,20 @@ pub fn resolve(file: file::Store, credentials: Option<&Path>) -> Result<Store, C
         (None, None) => Err(ConfigError::Required { variable, key }),
     };
     if let Some(endpoint) = &s3.endpoint {
-        address("store.s3.endpoint", endpoint)?;
+        checks::address("store.s3.endpoint", endpoint)?;
     }
-    let bucket = ConfigError::Required {
+    let bucket = s3.bucket.ok_or(ConfigError::Required {
         variable: "SPACES_BUCKET",
         key: "store.s3.bucket",
-    };
+    })?;
+    for (key, text) in [
+        ("store.s3.bucket", &bucket),
+        ("store.s3.region", &s3.region),
+    ] {
+        if text.is_empty() {
+            return Err(ConfigError::Empty { key });
+        }
+    }
     Ok(Store::S3(S3 {
         access_key_id: secret(
             "SPACES_ACCESS_KEY_ID",
@@ -96,7 +105,7 @@ pub fn resolve(file: file::Store, credentials: Option<&Path>) -> Result<Store, C
             s3.secret_access_key,
             s3.secret_access_key_file,
         )?,
-        bucket: s3.bucket.ok_or(bucket)?,
+        bucket,
         region: s3.region,
         endpoint: s3.endpoint,
         path_style: s3.path_style,

@@ -89,6 +89,85 @@ fn a_wrong_value_is_shown_with_its_line() {
 }
 
 #[test]
+fn a_wrong_override_names_its_variable_and_a_filter_its_fault_once() {
+    for (variable, value) in [
+        ("SEANCE_HTTP__LISTEN", "nope"),
+        ("SEANCE_STORE__KIND", "floppy"),
+        ("SPACES_PATH_PREFIX", "../up"),
+    ] {
+        refused("", &[(variable, value)], &[variable]);
+    }
+    let output = check_config("[log]\nfilter = \"a=b=c\"\n", &[]);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+}
+
+#[test]
+fn a_secret_in_a_wrong_place_is_not_printed() {
+    for toml in [
+        "[store.s3]\nsecret_access_key = 471100\n",
+        "[store.s3]\nsecret_access_key = \"471100\n",
+        "store.s3.access_key_id = 471100\n",
+        "[store]\ns3 = { secret_access_key = 471100 }\n",
+    ] {
+        let output = check_config(toml, &[]);
+        assert_eq!(output.code, 1, "accepted: {toml}");
+        assert!(!output.stderr.contains("4711"), "{}", output.stderr);
+        assert!(output.stderr.contains("config.toml:"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn values_of_no_use_are_refused() {
+    let bucket = "[store]\nkind = \"s3\"\n[store.s3]\nsecret_access_key_file = \"s\"\n";
+    for (toml, wanted) in [
+        (
+            "[metrics]\nlisten = [\"127.0.0.1:9\", \"127.0.0.1:9\"]\n",
+            "`metrics.listen` names 127.0.0.1:9 twice",
+        ),
+        (
+            "[http]\ncors_origins = [\"https://\"]\n",
+            "`http.cors_origins` is `https://`",
+        ),
+        (
+            "[signaling]\nallowed_origins = [\"https://a.example/\"]\n",
+            "`signaling.allowed_origins` is `https://a.example/`",
+        ),
+        (
+            "[apps.default]\nhosts = [\"a.example:80\"]\n",
+            "`a.example:80` is not a host name",
+        ),
+        (
+            &format!("{bucket}bucket = \"\"\naccess_key_id_file = \"i\"\n"),
+            "`store.s3.bucket` is empty",
+        ),
+        (
+            &format!("{bucket}bucket = \"b\"\naccess_key_id = \"\"\n"),
+            "`store.s3.access_key_id` is empty",
+        ),
+        (
+            &format!("{bucket}bucket = \"b\"\nregion = \"\"\naccess_key_id_file = \"i\"\n"),
+            "`store.s3.region` is empty",
+        ),
+    ] {
+        refused(toml, &[], &[wanted]);
+    }
+}
+
+#[test]
+fn a_secret_of_the_environment_takes_the_place_of_the_files() {
+    let file = "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\naccess_key_id_file = \"i\"\n\
+                secret_access_key_file = \"s\"\n";
+    let alias = [("SPACES_SECRET_ACCESS_KEY", "s")];
+    let output = check_config(file, &alias);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let both = [
+        ("SPACES_SECRET_ACCESS_KEY", "s"),
+        ("SEANCE_STORE__S3__SECRET_ACCESS_KEY_FILE", "s"),
+    ];
+    refused(file, &both, &["are both set"]);
+}
+
+#[test]
 fn apps_cannot_share_a_prefix_or_a_host() {
     refused(
         "[apps.one]\nprefix = \"p\"\n[apps.two]\nprefix = \"p\"\n",

@@ -1,0 +1,61 @@
+//! Addresses, origins and host names that could be read, but would be of no use.
+
+use std::net::SocketAddr;
+
+use super::ConfigError;
+use super::types::AppName;
+
+/// Port 0 is another port each time.
+pub fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<(), ConfigError> {
+    for (index, address) in addresses.iter().enumerate() {
+        if address.port() != 0 && addresses[..index].contains(address) {
+            let address = *address;
+            return Err(ConfigError::Twice { key, address });
+        }
+    }
+    Ok(())
+}
+
+/// Where a service is: scheme and host, perhaps port and path.
+pub fn address(key: &str, value: &str) -> Result<(), ConfigError> {
+    let parsed = value.parse::<http::Uri>();
+    let has_host = parsed.is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    if has_host && (value.starts_with("https://") || value.starts_with("http://")) {
+        return Ok(());
+    }
+    Err(ConfigError::Address {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+/// RFC 6454 §6.2: browsers send scheme, host and perhaps port; anything more would never match.
+pub fn origin(key: &'static str, value: &str) -> Result<(), ConfigError> {
+    address(key, value)?;
+    match value.split_once("://") {
+        Some((_, rest)) if !rest.contains(['/', '?', '#', '@']) => Ok(()),
+        _ => Err(ConfigError::Origin {
+            key,
+            value: value.to_owned(),
+        }),
+    }
+}
+
+/// RFC 1123 §2.1. A port does not belong to it.
+pub fn host(app: &AppName, host: &str) -> Result<(), ConfigError> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if host.len() <= 253 && host.split('.').all(label) {
+        return Ok(());
+    }
+    Err(ConfigError::Host {
+        app: app.clone(),
+        host: host.to_owned(),
+    })
+}
