@@ -114,4 +114,11 @@ pub mod message {
     pub const STOPPING: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d12";
     pub const RELOADED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d13";
     pub const RELOAD_FAILED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d14";
+    pub const DEPLOY_PUBLISHED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d15";
+    pub const DEPLOY_REFUSED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d16";
+    pub const DEPLOY_FAILED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d17";
+    pub const STORE_LOST: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d18";
+    pub const STORE_FOUND: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d19";
+    pub const TASK_DIED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1a";
+    pub const REQUESTS_CUT: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1b";
 }

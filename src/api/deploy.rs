@@ -217,6 +217,7 @@ impl Job {
             }
             Err(error) => (Outcome::Denied, chain(error).to_string()),
         };
+        log_end(&app, outcome, &details);
         if let Err(error) = deed.record(outcome, details).await {
             tracing::error!(
                 error = %chain(&error),
@@ -224,6 +225,23 @@ impl Job {
             );
         }
         Ok(answer(&app, &published?))
+    }
+}
+
+/// A refusal is the sender's matter, a failure the operator's.
+fn log_end(app: &config::App, outcome: Outcome, details: &str) {
+    use crate::systemd::message;
+    let app = &app.name;
+    match outcome {
+        Outcome::Success => {
+            tracing::info!(message_id = message::DEPLOY_PUBLISHED, %app, details, "a deploy was published");
+        }
+        Outcome::Denied => {
+            tracing::warn!(message_id = message::DEPLOY_REFUSED, %app, details, "a deploy was refused");
+        }
+        Outcome::Failure => {
+            tracing::error!(message_id = message::DEPLOY_FAILED, %app, details, "a deploy failed");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::state::State;
 use crate::cause::chain;
 use crate::clock;
 use crate::store::StoreError;
+use crate::systemd;
 use crate::tasks;
 
 /// Whether the state is what the bucket says.
@@ -132,11 +133,17 @@ impl Index {
         let mut complained = false;
         loop {
             match self.catch_up().await {
-                Ok(()) => complained = false,
+                Ok(()) if complained => {
+                    complained = false;
+                    let message_id = systemd::message::STORE_FOUND;
+                    tracing::info!(message_id, "the release log can be followed again");
+                }
+                Ok(()) => {}
                 // Once per outage: at this interval it would fill the log.
                 Err(error) if !complained => {
                     complained = true;
                     tracing::error!(
+                        message_id = systemd::message::STORE_LOST,
                         error = %chain(&error),
                         "cannot follow the release log; the last known releases are served"
                     );

@@ -46,6 +46,27 @@ fn events_reach_the_journal_with_priority_and_message_id() {
     );
 }
 
+#[test]
+fn every_kind_of_event_is_explained_in_the_catalog() {
+    let source = include_str!("../../src/systemd.rs");
+    let catalog = include_str!("../../nix/seance.catalog");
+    let ids = source.lines().filter_map(|line| {
+        let (_, id) = line
+            .strip_prefix("    pub const ")?
+            .split_once(": &str = \"")?;
+        id.strip_suffix("\";")
+    });
+    let mut found = 0;
+    for id in ids {
+        let entry = catalog.split("\n-- ").find(|entry| entry.starts_with(id));
+        let entry = entry.unwrap_or_else(|| panic!("{id} is not in nix/seance.catalog"));
+        assert!(entry.contains("\nSubject: "), "{entry}");
+        found += 1;
+    }
+    assert_eq!(found, catalog.matches("\n-- ").count());
+    assert!(found >= 4, "{found}");
+}
+
 /// One event as `NAME=value` lines.
 fn receive(socket: &UnixDatagram) -> String {
     let mut buffer = vec![0; 64 * 1024];
