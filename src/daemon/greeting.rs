@@ -4,16 +4,21 @@ use std::io::{IsTerminal as _, Write as _};
 
 use super::builder_key::BuilderKey;
 use super::sockets::Addresses;
-use crate::config::Config;
+use crate::config::App;
+
+/// Warns of every app that nobody can deploy to.
+pub fn name_keyless(apps: &[App]) {
+    for app in apps.iter().filter(|app| app.builder_keys.is_empty()) {
+        tracing::warn!(
+            app = %app.name,
+            "no builder key is configured for this app: its deploys are switched off (`seance key new` makes a key)"
+        );
+    }
+}
 
 /// Printed only without a configuration file: a service has its journal. The key itself goes to a terminal only, so
 /// that it never lands in a log.
-pub fn print(config: &Config, addresses: &Addresses, made: Option<BuilderKey>) {
-    if config.apps.iter().all(|app| app.builder_keys.is_empty()) {
-        tracing::warn!(
-            "no builder key is configured: /deploy is switched off (`seance key new` makes a key)"
-        );
-    }
+pub fn print(addresses: &Addresses, made: Option<BuilderKey>) {
     let (Some(made), Some(address)) = (made, addresses.http.first()) else {
         return;
     };

@@ -17,8 +17,9 @@ pub struct Logging {
 pub enum LoggingError {
     #[error("cannot connect to the journal")]
     Journal(#[source] std::io::Error),
-    #[error("`log.filter` is not a filter")]
-    Filter(#[source] tracing_subscriber::filter::ParseError),
+    // The cause of this one repeats what it prints itself.
+    #[error("`log.filter` is not a filter: {0}")]
+    Filter(tracing_subscriber::filter::ParseError),
     #[error("logging was set up twice")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
     #[error("cannot change the log filter")]

@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::rooms::Rooms;
 use self::sockets::Sockets;
 use crate::audit::AuditError;
+use crate::cause::chain;
 use crate::config::{self, Config, ConfigError};
 use crate::edge::{Edge, EdgeError, listener};
 use crate::metrics::Metrics;
@@ -157,20 +158,21 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     rooms.wait_for_store().await;
     ready::announce(&sockets.addresses)?;
-    greeting::print(&config, &sockets.addresses, made);
+    greeting::name_keyless(&config.apps);
+    greeting::print(&sockets.addresses, made);
     watchdog::start(&tasks, environment.watchdog, own_address);
 
     let window = Duration::from_secs(config.http.drain_seconds);
     let reloader = reload::Reloader::new(source, config, logging);
     let ended = run_until_told(signals, reloader, &rooms, &http, &tasks).await;
-    drain(&rooms, &http, &tasks, window).await?;
+    drain(&rooms, &http, &tasks, window).await;
     drop(state);
     ended
 }
 
 async fn run_until_told(
     mut signals: Signals,
-    mut reloader: reload::Reloader,
+    reloader: reload::Reloader,
     rooms: &Rooms,
     http: &Edge,
     tasks: &Tasks,
@@ -179,24 +181,23 @@ async fn run_until_told(
         tokio::select! {
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
-            task = tasks.died() => return Err(DaemonError::TaskDied { task }),
+            task = tasks.died() => {
+                let message_id = systemd::message::TASK_DIED;
+                tracing::error!(message_id, task, "draining, because a task ended unasked");
+                return Err(DaemonError::TaskDied { task });
+            }
             Some(()) = signals.reload.recv() => {}
         }
         let apply = |config: &Config| {
             rooms.signaling.reload(&config.signaling);
             http.swap(rooms.router(config));
         };
-        reloader.reload(&rooms.store, apply).await?;
+        reloader.reload(&rooms.store, apply).await;
     }
 }
 
-async fn drain(
-    rooms: &Rooms,
-    http: &Edge,
-    tasks: &Tasks,
-    window: Duration,
-) -> Result<(), DaemonError> {
-    systemd::stopping()?;
+async fn drain(rooms: &Rooms, http: &Edge, tasks: &Tasks, window: Duration) {
+    log_unheard(systemd::stopping());
     tracing::info!(
         message_id = systemd::message::STOPPING,
         window_seconds = window.as_secs(),
@@ -206,12 +207,21 @@ async fn drain(
     rooms.draining().cancel();
     let (requests_cut, ()) = tokio::join!(http.finish(window), rooms.signaling.drain());
     if requests_cut {
-        tracing::warn!("requests were cut at the end of the drain window");
+        tracing::warn!(
+            message_id = systemd::message::REQUESTS_CUT,
+            "requests were cut at the end of the drain window"
+        );
     }
     if !tasks.end(SERVICES_END).await {
         tracing::warn!("some tasks did not end in time");
     }
-    Ok(())
+}
+
+/// A daemon that serves does not end, and does not cut its drain, because systemd cannot be told.
+fn log_unheard(told: Result<(), SystemdError>) {
+    if let Err(error) = told {
+        tracing::error!(error = %chain(&error), "systemd does not know the state of this daemon");
+    }
 }
 
 struct Signals {

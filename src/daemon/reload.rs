@@ -4,30 +4,27 @@ use super::{Source, logging::Logging};
 use crate::cause::chain;
 use crate::config::Config;
 use crate::store::Store;
-use crate::systemd::{self, SystemdError};
+use crate::systemd;
 
 pub struct Reloader {
     source: Source,
-    config: Config,
+    /// What is in force of all that is read only at start.
+    started: Config,
     logging: Logging,
 }
 
 impl Reloader {
-    pub fn new(source: Source, config: Config, logging: Logging) -> Reloader {
+    pub fn new(source: Source, started: Config, logging: Logging) -> Reloader {
         Reloader {
             source,
-            config,
+            started,
             logging,
         }
     }
 
     /// Puts the new configuration in force by `apply`, or leaves the old one.
-    pub async fn reload(
-        &mut self,
-        store: &Store,
-        apply: impl FnOnce(&Config),
-    ) -> Result<(), SystemdError> {
-        systemd::reloading()?;
+    pub async fn reload(&self, store: &Store, apply: impl FnOnce(&Config)) {
+        super::log_unheard(systemd::reloading());
         let loaded = self.source.load();
         let status = match loaded {
             Ok(config) => {
@@ -37,20 +34,20 @@ impl Reloader {
                         "the log filter stays as it was"
                     );
                 }
-                for section in self.config.needs_restart(&config) {
+                for key in self.started.needs_restart(&config) {
                     tracing::warn!(
-                        section,
-                        "this section changed; it takes effect with the next restart"
+                        key,
+                        "this option changed; it takes effect with the next restart"
                     );
                 }
+                super::greeting::name_keyless(&config.apps);
                 if let Err(error) = store.reload(&config.store).await {
                     tracing::error!(
                         error = %chain(&error),
                         "the store keeps its credentials"
                     );
                 }
-                self.config = config;
-                apply(&self.config);
+                apply(&config);
                 tracing::info!(
                     message_id = systemd::message::RELOADED,
                     "configuration reloaded"
@@ -67,6 +64,6 @@ impl Reloader {
             }
         };
         // Last: whoever waits for READY=1 finds the new configuration in force.
-        systemd::ready(status, &[])
+        super::log_unheard(systemd::ready(status, &[]));
     }
 }

@@ -168,9 +168,50 @@ fn a_reload_changes_what_it_can_and_a_bad_file_keeps_the_old_one() {
     assert_eq!(allowed(&daemon).as_deref(), Some("https://b.example"));
     let log = daemon.log();
     assert!(
-        log.contains("it takes effect with the next restart") && log.contains("\"http\""),
+        log.contains("it takes effect with the next restart")
+            && log.contains("http.max_connections"),
         "{log}"
     );
+}
+
+#[test]
+fn a_reload_is_compared_with_what_the_daemon_started_with() {
+    let warning = |daemon: &Daemon| daemon.log().matches("with the next restart").count();
+    let daemon = Builder::new().config("").start();
+    let changed = "[http]\nmax_connections = 5\n[log]\nformat = \"json\"\n";
+    daemon.reload(changed);
+    assert_eq!(warning(&daemon), 2, "{}", daemon.log());
+    assert!(daemon.log().contains("log.format"), "{}", daemon.log());
+    daemon.reload(changed);
+    assert_eq!(warning(&daemon), 4, "it is said again: {}", daemon.log());
+    daemon.reload("");
+    assert_eq!(warning(&daemon), 4, "all is as it was: {}", daemon.log());
+}
+
+#[test]
+fn an_app_without_a_builder_key_is_named_also_on_reload() {
+    let daemon = Builder::new().config("").start();
+    daemon.reload("[apps.other]\n");
+    let log = daemon.log();
+    assert_eq!(log.matches("no builder key is").count(), 3, "{log}");
+    assert!(log.contains("app=other"), "{log}");
+}
+
+#[test]
+fn a_systemd_that_went_away_ends_nothing() {
+    let daemon = Builder::new().config("").start();
+    std::fs::remove_file(daemon.home().join("notify")).expect("the socket of systemd");
+    daemon.signal(libc::SIGHUP);
+    wait_until(
+        "the reload",
+        || daemon.log(),
+        |log| log.contains("configuration reloaded"),
+    );
+    assert_eq!(get(daemon.http, "/health/live").status, 200);
+    let (status, log) = daemon.stop();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("cannot notify systemd"), "{log}");
+    assert!(log.contains("draining"), "{log}");
 }
 
 #[test]
