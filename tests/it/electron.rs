@@ -9,12 +9,13 @@ use crate::harness::{Builder, Daemon, key_hash};
 
 /// Deploys two versions and runs the app of `platform` through both updates.
 #[track_caller]
-fn updates(platform: &str, daemon: &Daemon, key: &str) -> String {
+fn updates(platform: &str, daemon: &Daemon, key: &str, environment: &[(&str, &str)]) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/electron");
     let output = Command::new("node")
         .arg(project.join("update.js"))
         .args([platform, &daemon.url("")])
         .env("BUILDER_KEY", key)
+        .envs(environment.iter().copied())
         .output()
         .expect("node runs");
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -27,21 +28,21 @@ fn updates(platform: &str, daemon: &Daemon, key: &str) -> String {
 #[ignore = "needs node and the electron-updater package: tests/run"]
 fn a_mac_app_updates_in_full_and_differentially() {
     let daemon = Builder::new().start();
-    updates("darwin", &daemon, &daemon.builder_key());
+    updates("darwin", &daemon, &daemon.builder_key(), &[]);
 }
 
 #[test]
 #[ignore = "needs node and the electron-updater package: tests/run"]
 fn a_windows_app_updates_in_full_and_differentially() {
     let daemon = Builder::new().start();
-    updates("win32", &daemon, &daemon.builder_key());
+    updates("win32", &daemon, &daemon.builder_key(), &[]);
 }
 
 #[test]
 #[ignore = "needs node and the electron-updater package: tests/run"]
 fn a_linux_app_updates_in_full_and_differentially() {
     let daemon = Builder::new().start();
-    updates("linux", &daemon, &daemon.builder_key());
+    updates("linux", &daemon, &daemon.builder_key(), &[]);
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn with_a_cdn_whole_downloads_come_from_the_bucket_and_differential_ones_from_us
         bucket.public(),
     );
     let daemon = Builder::new().config(&config).start();
-    let report = updates("darwin", &daemon, key);
+    let report = updates("darwin", &daemon, key, &[("EXPECT_REDIRECT", "1")]);
     let from = |base: &str, status: &str| {
         let line = |line: &&str| line.starts_with(status) && line.contains(base);
         report.lines().filter(line).count()

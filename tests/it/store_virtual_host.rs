@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::harness::bucket::{Bucket, given};
 use crate::harness::http::{get, request};
+use crate::harness::wait::wait_until;
 use crate::harness::{Builder, key_hash};
 
 #[test]
@@ -40,8 +41,9 @@ fn a_deploy_reaches_a_bucket_that_is_addressed_by_its_host_name() {
     let answer = request(daemon.http, "POST", "/deploy", &headers, body);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(get(daemon.http, "/updates/linux-x64/a.bin").text(), "hallo");
-    assert_eq!(
-        bucket.request("GET", "prod/releases/linux-x64/a.bin"),
-        b"hallo"
+    wait_until(
+        "the public copy is made",
+        || bucket.object("prod/releases/linux-x64/a.bin"),
+        |copy| copy.as_deref() == Some(b"hallo"),
     );
 }

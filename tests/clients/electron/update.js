@@ -1,7 +1,8 @@
 // The life of an app that updates itself: node update.js PLATFORM BASE_URL
 // with the builder key in BUILDER_KEY. Deploys two versions to seance, runs the real
 // electron-updater at three versions, and fails unless the first update was a full download,
-// the second a differential one, and both gave the bytes that were deployed.
+// the second a differential one, and both gave the bytes that were deployed. With
+// EXPECT_REDIRECT the apps start when whole downloads have moved to the CDN.
 "use strict";
 const assert = require("node:assert/strict");
 const { execFileSync } = require("node:child_process");
@@ -29,11 +30,26 @@ async function deploy(version) {
   const result = JSON.parse(text);
   assert.equal(result.filesDeployed, files.length, text);
   assert.deepEqual(result.warnings ?? [], [], text);
+  if (process.env.EXPECT_REDIRECT) await redirected(version);
 }
 
+// The public copies follow a deploy; until they are complete seance serves everything itself.
+async function redirected(version) {
+  const url = `${feed(version)}/${encodeURIComponent(build(platform, version).artifact.name)}`;
+  const deadline = Date.now() + 60_000;
+  let status;
+  do {
+    assert.ok(Date.now() < deadline, `${url} is still answered ${status}`);
+    const response = await fetch(url, { redirect: "manual" });
+    status = response.status;
+    await response.body?.cancel();
+  } while (status !== 302);
+}
+
+const feed = version => `${base}/updates/${build(platform, version).directory.split("/")[1]}`;
+
 function start(version) {
-  const feed = `${base}/updates/${build(platform, version).directory.split("/")[1]}`;
-  const env = { PATH: process.env.PATH, HOME: home, LOCALAPPDATA: home, APPIMAGE: appImage, PLATFORM: platform, FEED: feed, APP_VERSION: version };
+  const env = { PATH: process.env.PATH, HOME: home, LOCALAPPDATA: home, APPIMAGE: appImage, PLATFORM: platform, FEED: feed(version), APP_VERSION: version };
   const output = execFileSync(process.execPath, [path.join(__dirname, "client.js")], { env, encoding: "utf8", timeout: 120_000, maxBuffer: 1 << 26 });
   const result = JSON.parse(output.trim().split("\n").at(-1));
   console.log(`--- ${platform} at ${version}\n${result.log.join("\n")}`);

@@ -1,6 +1,6 @@
 //! A bucket of its own at the Ceph RGW that `tests/run` started.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// An empty bucket; the server keeps it until the end of the test run.
 pub struct Bucket {
@@ -38,7 +38,19 @@ impl Bucket {
 
     /// The body of a signed request for `path` (a key, or a query such as `?list-type=2`) in the bucket.
     pub fn request(&self, method: &str, path: &str) -> Vec<u8> {
-        let output = Command::new("curl")
+        let output = self.signed(method, path);
+        assert!(output.status.success(), "{method} {path}: {output:?}");
+        output.stdout
+    }
+
+    /// The object `key`, if there is one.
+    pub fn object(&self, key: &str) -> Option<Vec<u8>> {
+        let output = self.signed("GET", key);
+        output.status.success().then_some(output.stdout)
+    }
+
+    fn signed(&self, method: &str, path: &str) -> Output {
+        Command::new("curl")
             .args([
                 "-sS",
                 "--fail-with-body",
@@ -52,9 +64,7 @@ impl Bucket {
             ])
             .arg(format!("{}/{path}", self.public()))
             .output()
-            .expect("curl runs");
-        assert!(output.status.success(), "{method} {path}: {output:?}");
-        output.stdout
+            .expect("curl runs")
     }
 }
 
