@@ -10,9 +10,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::figures::Figures;
+use super::id::{CONTENT, ContentKey, ReleaseId};
 use super::index::Index;
 use super::log::LogError;
-use super::record::{CONTENT, ContentKey, ReleaseId};
 use crate::cause::chain;
 use crate::clock;
 use crate::store::{Key, Store, StoreError};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::record::{Record, RecordError, own_key};
+use super::id::own_key;
+use super::record::{Record, RecordError};
 use crate::store::{Attributes, Created, Key, Store, StoreError, Visibility};
 use crate::tasks;
 
@@ -149,7 +150,10 @@ impl Log {
                     // Not our writing, so another's.
                     Err(_) => return Ok(Appended::Taken),
                 },
-                Err(source) if is_refusal(&source) => return Err(LogError::Append { n, source }),
+                // After a write without an answer even a refusal leaves open what became of that one.
+                Err(source) if tries == 1 && is_refusal(&source) => {
+                    return Err(LogError::Append { n, source });
+                }
                 Err(source) => source,
             };
             if tries == TRIES {

@@ -9,8 +9,10 @@
 //! record names is never deleted (`collector`). The public copies for a CDN follow behind (`projection`).
 
 pub mod body;
+mod checks;
 mod collector;
 mod figures;
+mod id;
 mod index;
 mod intake;
 mod lint;
@@ -273,7 +275,11 @@ impl Releases {
     }
 
     /// Makes a deploy true, once all of its body was read into the intake.
-    pub async fn publish(&self, deploy: Deploy, intake: Intake) -> Result<Published, PublishError> {
+    pub async fn publish(
+        &self,
+        mut deploy: Deploy,
+        intake: Intake,
+    ) -> Result<Published, PublishError> {
         let files = deploy.staging.finish(intake).await?;
         let shared = self.shared.clone();
         // A task of its own: a sender that goes away now must not leave it open whether a record was written.
@@ -282,6 +288,8 @@ impl Releases {
             .tasks
             .clone()
             .short("deploy-publish", async move {
+                // However this ends unforeseen, a record may be there that names the content.
+                deploy.staging.keep_all();
                 let candidate = Candidate {
                     id: deploy.staging.id(),
                     node: &shared.node,
@@ -326,8 +334,8 @@ impl Deploy {
                     .collect();
                 self.staging.publish_only(&named);
             }
-            Err(PublishError::Log(LogError::Uncertain { .. })) => self.staging.keep_all(),
-            Err(_) => {}
+            Err(PublishError::Log(LogError::Uncertain { .. })) => {}
+            Err(_) => self.staging.undo(),
         }
     }
 }

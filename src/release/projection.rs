@@ -15,10 +15,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::figures::Figures;
+use super::id::{ReleaseId, own_key};
 use super::index::Index;
 use super::log::{LogError, private};
 use super::path::ReleasePath;
-use super::record::{File, Record, ReleaseId, own_key};
+use super::record::{File, Record};
 use super::state::{State, Tree};
 use crate::cause::chain;
 use crate::config::StorePrefix;

@@ -155,6 +155,11 @@ impl Staging {
         self.keep = true;
     }
 
+    /// The deploy is not true and cannot become it: what it staged is deleted.
+    pub fn undo(&mut self) {
+        self.keep = false;
+    }
+
     fn delete(&self, unused: Vec<ContentKey>) {
         if unused.is_empty() {
             return;
