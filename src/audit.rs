@@ -2,15 +2,16 @@
 //!
 //! Room on the disk is reserved before the deed is done: a deed that cannot be recorded is refused.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use serde::Serialize;
 
+use crate::cause::chain;
 use crate::clock;
 use crate::config;
 use crate::tasks;
@@ -96,9 +97,15 @@ impl Audit {
             directory: directory.clone(),
             source,
         };
-        std::fs::create_dir_all(&directory).map_err(failed)?;
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(&directory).map_err(failed)?;
         let file = open(&directory).map_err(failed)?;
-        let written = file.metadata().map_err(failed)?.len();
+        let written = whole(&file).map_err(failed)?;
+        if written < file.metadata().map_err(failed)?.len() {
+            tracing::warn!("the audit ended in half a record, which is cut off");
+            cut(&file, written).map_err(failed)?;
+        }
         let journal = Journal {
             directory,
             file,
@@ -116,12 +123,12 @@ impl Audit {
         let journal = self.journal.clone();
         let reserve = move || {
             lock(&journal).reserve()?;
-            Ok::<_, AuditError>(journal)
+            // Made here, so that a caller that stopped waiting gives the room back.
+            Ok(Reservation { journal, deed })
         };
-        let journal = tasks::blocking("audit-reserve", reserve)
+        tasks::blocking("audit-reserve", reserve)
             .await
-            .map_err(|_| AuditError::Panicked)??;
-        Ok(Reservation { journal, deed })
+            .map_err(|_| AuditError::Panicked)?
     }
 }
 
@@ -174,31 +181,58 @@ fn open(directory: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Where the last whole record ends: after a crash half of one may follow, which would swallow the next.
+fn whole(file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = [0; RECORD_MOST];
+    while end > 0 {
+        let start = end.saturating_sub(RECORD_MOST as u64);
+        let length = usize::try_from(end - start).unwrap_or(RECORD_MOST);
+        let part = block.get_mut(..length).unwrap_or_default();
+        file.read_exact_at(part, start)?;
+        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+fn cut(file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)?;
+    file.sync_all()
+}
+
 impl Journal {
     fn reserve(&mut self) -> Result<(), AuditError> {
         if self.written >= self.limits.max_file_bytes && self.reserved == 0 {
             self.rotate().map_err(AuditError::Reserve)?;
         }
         let wanted = self.reserved + RECORD_MOST as u64;
-        let (start, length) = (self.written.cast_signed(), wanted.cast_signed());
-        fallocate(
-            &self.file,
-            FallocateFlags::FALLOC_FL_KEEP_SIZE,
-            start,
-            length,
-        )
-        .map_err(|errno| AuditError::Reserve(errno.into()))?;
+        self.hold(wanted).map_err(AuditError::Reserve)?;
         self.reserved = wanted;
         Ok(())
     }
 
+    /// Keeps so many bytes after the records free for further ones.
+    fn hold(&self, bytes: u64) -> io::Result<()> {
+        let keep_size = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (start, length) = (self.written.cast_signed(), bytes.cast_signed());
+        Ok(fallocate(&self.file, keep_size, start, length)?)
+    }
+
     fn append(&mut self, mut line: Vec<u8>) -> Result<(), AuditError> {
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(AuditError::Write)?;
-        self.written = self.file.metadata().map_err(AuditError::Write)?.size();
+        let written = self.file.write_all(&line);
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            // Cutting gives up what is reserved for others, too.
+            let mended = cut(&self.file, self.written).and_then(|()| self.hold(self.reserved));
+            if let Err(error) = mended {
+                tracing::error!(error = %chain(&error), "half a record may stand in the audit");
+            }
+            return Err(AuditError::Write(error));
+        }
+        self.written += line.len() as u64;
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 mod harness;
 
 mod api_contract;
+mod audit;
 mod config;
 mod daemon_lifecycle;
 mod deploy_bucket;
