@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, header};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::error::ApiError;
-use crate::config::BuilderKeyHash;
+use crate::config::{self, BuilderKeyHash};
 
 pub const BUILDER_KEY: HeaderName = HeaderName::from_static("x-builder-key");
 
@@ -21,8 +21,7 @@ const ADDRESSES_MOST: usize = 4096;
 pub fn authenticate<'a>(
     headers: &HeaderMap,
     keys: &'a [BuilderKeyHash],
-    guard: &Guard,
-    address: IpAddr,
+    failures: Budget<'_>,
 ) -> Result<&'a BuilderKeyHash, ApiError> {
     if keys.is_empty() {
         return Err(ApiError::DeploysOff);
@@ -31,7 +30,7 @@ pub fn authenticate<'a>(
     // A valid key is looked at before the counter: failures of others never block it.
     match find(key, keys) {
         Some(key) => Ok(key),
-        None => Err(guard.failed(address, Instant::now())),
+        None => Err(failures.fail(Instant::now())),
     }
 }
 
@@ -68,18 +67,20 @@ fn find<'a>(key: &[u8], keys: &'a [BuilderKeyHash]) -> Option<&'a BuilderKeyHash
     found.filter(|_| bool::from(any))
 }
 
-/// Counts wrong keys by address.
+/// Counts wrong keys by subscriber; those over [`ADDRESSES_MOST`] together, under `None`. It outlives a reload: else
+/// every reload would give a guesser new attempts.
+#[derive(Default)]
 pub struct Guard {
-    most: u32,
-    failures: Mutex<HashMap<Network, Failures>>,
+    failures: Mutex<HashMap<Option<IpAddr>, Failures>>,
 }
 
-/// What is counted together: an IPv4 address, an IPv6 /64 (one customer has all of it), or the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
-    V4([u8; 4]),
-    V6([u8; 8]),
-    Rest,
+/// How often one address may be wrong.
+#[derive(Clone, Copy)]
+pub struct Budget<'a> {
+    pub guard: &'a Guard,
+    pub address: IpAddr,
+    /// Failures a minute that are answered 401; further ones get 429.
+    pub most: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -88,22 +89,15 @@ struct Failures {
     count: u32,
 }
 
-impl Guard {
-    /// `most` failures a minute are answered 401, further ones 429.
-    pub fn new(most: u32) -> Guard {
-        Guard {
-            most,
-            failures: Mutex::default(),
-        }
-    }
-
-    fn failed(&self, address: IpAddr, now: Instant) -> ApiError {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut network = Network::of(address);
+impl Budget<'_> {
+    fn fail(self, now: Instant) -> ApiError {
+        let failures = self.guard.failures.lock();
+        let mut failures = failures.unwrap_or_else(PoisonError::into_inner);
+        let mut network = Some(config::subscriber(self.address));
         if failures.len() >= ADDRESSES_MOST && !failures.contains_key(&network) {
             failures.retain(|_, failures| now.duration_since(failures.since) < WINDOW);
             if failures.len() >= ADDRESSES_MOST {
-                network = Network::Rest;
+                network = None;
             }
         }
         let entry = failures.entry(network).or_insert(Failures {
@@ -127,18 +121,6 @@ impl Guard {
     }
 }
 
-impl Network {
-    fn of(address: IpAddr) -> Network {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Network::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Network::V6([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,16 +132,17 @@ mod tests {
     #[test]
     fn a_key_is_taken_from_either_header_and_any_hash_fits() {
         let keys = [BuilderKeyHash::of("old"), BuilderKeyHash::of("new")];
-        let guard = Guard::new(1);
-        let address = IpAddr::from([192, 0, 2, 1]);
+        let guard = Guard::default();
+        let failures = Budget {
+            guard: &guard,
+            address: IpAddr::from([192, 0, 2, 1]),
+            most: 1,
+        };
         for headers in [
             headers("x-builder-key", "new"),
             headers("authorization", "bearer new"),
         ] {
-            assert_eq!(
-                authenticate(&headers, &keys, &guard, address).unwrap(),
-                &keys[1]
-            );
+            assert_eq!(authenticate(&headers, &keys, failures).unwrap(), &keys[1]);
         }
         for (headers, error) in [
             (HeaderMap::new(), "Missing builder key"),
@@ -172,24 +155,26 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                authenticate(&headers, &keys, &guard, address)
+                authenticate(&headers, &keys, failures)
                     .unwrap_err()
                     .to_string(),
                 error
             );
         }
-        assert!(authenticate(&headers("x-builder-key", "old"), &keys, &guard, address).is_ok());
+        assert!(authenticate(&headers("x-builder-key", "old"), &keys, failures).is_ok());
     }
 
     #[test]
     fn failures_are_forgotten_after_a_minute_and_counted_by_network() {
-        let guard = Guard::new(2);
+        let guard = Guard::default();
         let start = Instant::now();
         let at = |address: &str, seconds| {
-            let error = guard.failed(
-                address.parse().unwrap(),
-                start + Duration::from_secs(seconds),
-            );
+            let failures = Budget {
+                guard: &guard,
+                address: address.parse().unwrap(),
+                most: 2,
+            };
+            let error = failures.fail(start + Duration::from_secs(seconds));
             matches!(error, ApiError::TooManyKeys { .. })
         };
         assert!(!at("2001:db8::1", 0) && !at("2001:db8::2", 1) && at("2001:db8::3", 2));
@@ -199,10 +184,14 @@ mod tests {
 
     #[test]
     fn the_map_of_failures_is_bounded() {
-        let guard = Guard::new(2);
-        let start = Instant::now();
+        let guard = Guard::default();
         for number in 0..20_000u32 {
-            guard.failed(IpAddr::from(number.to_be_bytes()), start);
+            let failures = Budget {
+                guard: &guard,
+                address: IpAddr::from(number.to_be_bytes()),
+                most: 2,
+            };
+            failures.fail(Instant::now());
         }
         assert!(guard.failures.lock().unwrap().len() <= ADDRESSES_MOST + 1);
     }

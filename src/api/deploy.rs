@@ -11,23 +11,23 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::apps::App;
-use super::error::{ApiError, ErrorBody, REQUEST_ID};
+use super::error::{ApiError, ErrorBody};
 use super::{Api, auth, receive, serve};
 use crate::audit::{self, Deed, Outcome};
 use crate::cause::chain;
 use crate::clock;
-use crate::config::{self, BuilderKeyHash};
+use crate::config::{self, BuilderKeyHash, REQUEST_ID};
 use crate::release::body::{self, decompress::Encoding};
 use crate::release::path::longest_under;
 use crate::release::{Actor, BeginError, Deploy, Intake, Order, Published};
@@ -36,11 +36,15 @@ use crate::tasks;
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// After the drain a deploy has this long to be published; less than the daemon gives its tasks.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(deploy))
 }
 
-/// The body of a deploy. Its members may come in any order; unknown ones are ignored.
+/// The body of a deploy. Its members may come in any order, each once; unknown ones are ignored, and what is in them
+/// is not checked for members that stand twice.
 #[derive(ToSchema)]
 #[expect(
     dead_code,
@@ -112,7 +116,8 @@ struct DeployQuery {
 ///
 /// Until the answer nothing of it can be seen, after it everything. Named paths are added or replaced; a deploy with
 /// `web/index.html` replaces all of `web/`. The body may be compressed (`Content-Encoding: gzip` or `zstd`). With an
-/// `Idempotency-Key` a repeated request within 24 hours gets the first answer (and `Idempotency-Replayed: true`).
+/// `Idempotency-Key` a request that is repeated within 24 hours of its first success gets that answer (and
+/// `Idempotency-Replayed: true`); a failure is not kept.
 #[utoipa::path(post, path = "/deploy", tag = "deploy", operation_id = "deploy",
     params(
         DeployQuery,
@@ -144,7 +149,12 @@ async fn deploy(
     request: Request,
 ) -> Result<Response, ApiError> {
     // All of this before the body is polled: hyper asks for it (100 Continue) with the first poll.
-    let key = auth::authenticate(request.headers(), &app.builder_keys, &api.guard, peer.ip())?;
+    let failures = auth::Budget {
+        guard: &api.guard,
+        address: peer.ip(),
+        most: api.deploy.failed_keys_per_minute,
+    };
+    let key = auth::authenticate(request.headers(), &app.builder_keys, failures)?;
     let Query(query) = query.map_err(|_| ApiError::Query)?;
     let encoding = encoding(request.headers())?;
     check_length(request.headers(), api.deploy.max_body_bytes)?;
@@ -174,13 +184,10 @@ async fn deploy(
         intake,
         deed,
     };
-    // A task of its own: it ends, and is recorded, also when the sender goes away.
-    let done = api
-        .tasks
-        .short("deploy", job.run(request.into_body()))
-        .await;
-    let published = done.ok().flatten().ok_or(ApiError::Cut)??;
-    Ok(published)
+    let stall = Duration::from_secs(api.deploy.stall_timeout_seconds);
+    let (pump, reader) = receive::split(request.into_body(), stall, api.deploy.max_body_bytes);
+    let (done, ()) = tokio::join!(job.start(reader), pump.run());
+    done.ok().flatten().ok_or(ApiError::Cut)?
 }
 
 /// One deploy between its head and its answer.
@@ -194,7 +201,15 @@ struct Job {
 }
 
 impl Job {
-    async fn run(self, body: Body) -> Result<Response, ApiError> {
+    /// Runs beside the connections: the deploy ends, and is recorded, also when its sender goes away or its connection
+    /// is cut at the end of the drain.
+    fn start(self, reader: receive::Reader) -> JoinHandle<Option<Result<Response, ApiError>>> {
+        let api = self.api.clone();
+        let _entered = api.background.enter();
+        api.tasks.short("deploy", self.run(reader))
+    }
+
+    async fn run(self, reader: receive::Reader) -> Result<Response, ApiError> {
         let Job {
             api,
             app,
@@ -203,7 +218,10 @@ impl Job {
             intake,
             deed,
         } = self;
-        let published = publish(&api, &app, encoding, deploy, intake, body).await;
+        let published = tokio::select! {
+            published = publish(&api, &app, encoding, deploy, intake, reader) => published,
+            () = last_moment(&api) => Err(ApiError::Cut),
+        };
         let (outcome, details) = match &published {
             Ok(published) if published.replayed => {
                 (Outcome::Success, "repeated request".to_owned())
@@ -245,13 +263,19 @@ fn log_end(app: &config::App, outcome: Outcome, details: &str) {
     }
 }
 
+/// When the daemon is about to exit: what is not published by then has to be recorded as cut.
+async fn last_moment(api: &Api) {
+    api.tasks.cancelled().await;
+    tasks::pause(LAST_MOMENT).await;
+}
+
 async fn publish(
     api: &Api,
     app: &config::App,
     encoding: Encoding,
     deploy: Deploy,
     mut intake: Intake,
-    body: Body,
+    reader: receive::Reader,
 ) -> Result<Published, ApiError> {
     let most = api.deploy.max_body_bytes;
     let limits = body::Limits {
@@ -260,18 +284,12 @@ async fn publish(
         file_bytes: most,
         path_bytes: longest_under(app.prefix.as_str()),
     };
-    let (pump, reader) = receive::split(
-        body,
-        Duration::from_secs(api.deploy.stall_timeout_seconds),
-        most,
-    );
     let reading = tasks::blocking("deploy-body", move || {
         let reader =
             body::decompress::decompress(encoding, reader).map_err(body::error::BodyError::Read)?;
         body::read(reader, &limits, &mut intake).map(|_| intake)
     });
-    let (read, ()) = tokio::join!(reading, pump.run());
-    let intake = match read.map_err(|_| ApiError::Cut)? {
+    let intake = match reading.await.map_err(|_| ApiError::Cut)? {
         Ok(intake) => intake,
         Err(body::error::BodyError::Read(error))
             if error.kind() == std::io::ErrorKind::FileTooLarge =>
@@ -339,13 +357,17 @@ fn deed(
     }
 }
 
-/// How the body is encoded, when it is JSON at all.
+/// How the body is compressed, when it is JSON in UTF-8 (RFC 8259 §8.1) at all.
 fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let media_type = text(header::CONTENT_TYPE)
-        .and_then(|text| text.split(';').next())
-        .unwrap_or_default();
-    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+    let mut parts = text(header::CONTENT_TYPE).unwrap_or_default().split(';');
+    let media_type = parts.next().unwrap_or_default().trim();
+    let mut parameters = parts.filter_map(|parameter| parameter.trim().split_once('='));
+    let other_charset = parameters.any(|(name, value)| {
+        let utf8 = value.trim_matches('"').eq_ignore_ascii_case("utf-8");
+        name.eq_ignore_ascii_case("charset") && !utf8
+    });
+    if !media_type.eq_ignore_ascii_case("application/json") || other_charset {
         return Err(ApiError::ContentType);
     }
     match text(header::CONTENT_ENCODING) {

@@ -9,20 +9,18 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::audit::AuditError;
 use crate::cause::chain;
+use crate::config::REQUEST_ID;
 use crate::release::body::error::{BodyError, Problem, Refusal};
 use crate::release::path::ReleasePath;
 use crate::release::{PublishError, StagingError};
 use crate::store::StoreError;
-
-/// Set by whoever accepted the request.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// When a caller may come back after 503, seconds.
 const RETRY_SECONDS: u64 = 5;

@@ -22,10 +22,12 @@ use axum::Router;
 use axum::middleware::from_fn;
 use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 use utoipa_axum::router::OpenApiRouter;
 
+pub use auth::Guard;
 pub use docs::document;
 
 use self::apps::Apps;
@@ -44,9 +46,12 @@ pub struct State {
     pub store: Store,
     pub audit: Audit,
     pub tasks: Tasks,
+    /// The runtime that deploys run on, whichever connection they came from.
+    pub background: Handle,
     /// Cancelled from the moment on when the daemon is told to end.
     pub draining: CancellationToken,
     pub signaling: Signaling,
+    pub guard: Arc<Guard>,
     pub apps: Vec<config::App>,
     pub deploy: config::Deploy,
     pub updates: config::Updates,
@@ -59,10 +64,11 @@ struct Api {
     store: Store,
     audit: Audit,
     tasks: Tasks,
+    background: Handle,
     draining: CancellationToken,
     signaling: Signaling,
     apps: Apps,
-    guard: auth::Guard,
+    guard: Arc<Guard>,
     deploy: config::Deploy,
     updates: config::Updates,
 }
@@ -74,23 +80,28 @@ pub fn router(state: State) -> Router {
         store: state.store,
         audit: state.audit,
         tasks: state.tasks,
+        background: state.background,
         draining: state.draining,
         signaling: state.signaling,
         apps: Apps::new(state.apps),
-        guard: auth::Guard::new(state.deploy.failed_keys_per_minute),
+        guard: state.guard,
         deploy: state.deploy,
         updates: state.updates,
     };
     let (router, _) = routes().split_for_parts();
-    let router = router.fallback(not_found).with_state(Arc::new(api));
-    // Around the whole router: axum names the allowed methods only after the layers of its routes.
-    let router = Router::new()
-        .fallback_service(router)
-        .layer(from_fn(error::finish));
+    let router = with_failures(router.with_state(Arc::new(api)));
     match cors(&state.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
     }
+}
+
+/// Gives every failure of a router its JSON body.
+pub fn with_failures(router: Router) -> Router {
+    // Around the whole router: axum names the allowed methods only after the layers of its routes.
+    Router::new()
+        .fallback_service(router.fallback(not_found))
+        .layer(from_fn(error::finish))
 }
 
 fn routes() -> OpenApiRouter<Arc<Api>> {
@@ -145,7 +156,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::ETAG,
         header::LAST_MODIFIED,
         header::RETRY_AFTER,
-        error::REQUEST_ID,
+        config::REQUEST_ID,
         serve::STALE,
     ];
     let cors = CorsLayer::new()

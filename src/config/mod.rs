@@ -23,7 +23,7 @@ pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::Signaling;
 pub use store::{S3, Store};
-pub use types::{AppName, BuilderKeyHash, StorePrefix, subscriber};
+pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, subscriber};
 
 pub struct Config {
     pub http: Http,

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The name of a request in the log and the audit: set on the request for the handlers, on the answer for the client.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// App names appear in URLs and metrics.
 const APP_NAME_MOST: usize = 63;

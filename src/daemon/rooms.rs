@@ -2,10 +2,12 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::DaemonError;
@@ -25,9 +27,11 @@ const STORE_ANSWER: Duration = Duration::from_secs(2);
 pub struct Rooms {
     pub signaling: Signaling,
     pub store: Store,
+    guard: Arc<api::Guard>,
     releases: Releases,
     audit: Audit,
     tasks: Tasks,
+    background: Handle,
     draining: CancellationToken,
 }
 
@@ -45,10 +49,12 @@ impl Rooms {
         let releases = Releases::open(store.clone(), &config.deploy, state, tasks, metrics).await?;
         Ok(Rooms {
             signaling,
+            guard: Arc::default(),
             store,
             releases,
             audit,
             tasks: tasks.clone(),
+            background: Handle::current(),
             draining: CancellationToken::new(),
         })
     }
@@ -72,8 +78,10 @@ impl Rooms {
             store: self.store.clone(),
             audit: self.audit.clone(),
             tasks: self.tasks.clone(),
+            background: self.background.clone(),
             draining: self.draining.clone(),
             signaling: self.signaling.clone(),
+            guard: self.guard.clone(),
             apps: config.apps.clone(),
             deploy: config.deploy.clone(),
             updates: config.updates.clone(),
@@ -91,5 +99,5 @@ pub fn metrics_router(metrics: &Metrics) -> Router {
         })?;
         Ok::<_, StatusCode>(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
     };
-    Router::new().route("/metrics", axum::routing::get(render))
+    api::with_failures(Router::new().route("/metrics", axum::routing::get(render)))
 }

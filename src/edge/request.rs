@@ -11,16 +11,14 @@ use std::time::Instant;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use futures_util::FutureExt as _;
-use http::header::{CONNECTION, HOST, HeaderName};
+use http::header::{CONNECTION, HOST};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use super::{Door, Shared, measure};
-
-/// Ours in both directions: set on the request for the handlers, on the answer for the client.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::config::REQUEST_ID;
 
 pub async fn answer(
     shared: Arc<Shared>,

@@ -316,6 +316,12 @@ fn a_deploy_cut_at_the_end_of_the_window_publishes_nothing_and_can_be_repeated()
     first.signal(libc::SIGTERM);
     assert!(first.ended().success());
     assert!(deploy.try_answer(true).is_none());
+    let audit = std::fs::read_to_string(home.path().join("state/audit/audit.jsonl"));
+    let audit = audit.expect("an audit");
+    let record: serde_json::Value = serde_json::from_str(&audit).expect("one record");
+    assert_eq!(record["action"], "deploy", "{audit}");
+    assert_eq!(record["result"], "DENIED", "{audit}");
+    assert_eq!(record["details"], "The body ended early", "{audit}");
     let second = Builder::at(home.path()).start();
     assert_eq!(get(second.http, "/updates/drained.txt").status, 404);
     let headers = [

@@ -152,6 +152,22 @@ fn keys_are_refused_in_the_contracts_words() {
 }
 
 #[test]
+fn a_reload_gives_a_guesser_no_new_attempts() {
+    let config = format!("[apps.default]\nbuilder_key_hashes = [\"{KEY_HASH_OF_SECRET}\"]\n");
+    let daemon = Builder::new()
+        .config(&config)
+        .env("SEANCE_DEPLOY__FAILED_KEYS_PER_MINUTE", "1")
+        .start();
+    let wrong = || {
+        let headers = [("X-Builder-Key", "wrong")];
+        request(daemon.http, "POST", "/deploy", &headers, b"{}").status
+    };
+    assert_eq!(wrong(), 401);
+    daemon.reload(&config);
+    assert_eq!(wrong(), 429);
+}
+
+#[test]
 fn wrong_keys_are_slowed_down_and_a_valid_one_never_is() {
     let daemon = Builder::new()
         .env("SEANCE_DEPLOY__FAILED_KEYS_PER_MINUTE", "3")
@@ -259,11 +275,19 @@ fn only_json_is_taken_compressed_or_not() {
         415,
         "Content-Type must be application/json",
     );
-    refused(
-        &send("multipart/form-data; boundary=x", "identity", &plain),
-        415,
-        "Content-Type must be application/json",
-    );
+    for content_type in [
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16",
+        "application/json; x=y; Charset=\"latin1\"",
+    ] {
+        refused(
+            &send(content_type, "identity", &plain),
+            415,
+            "Content-Type must be application/json",
+        );
+    }
+    let quoted = send("Application/JSON;charset=\"UTF-8\"", "identity", &plain);
+    assert_eq!(quoted.status, 200, "{}", quoted.text());
     refused(
         &send("application/json", "br", &plain),
         415,
