@@ -22,6 +22,7 @@ use self::sockets::Sockets;
 use crate::audit::AuditError;
 use crate::cause::chain;
 use crate::config::{self, Config, ConfigError};
+use crate::edge::measure::Families;
 use crate::edge::{Edge, EdgeError, listener};
 use crate::metrics::Metrics;
 use crate::release::SnapshotError;
@@ -137,17 +138,11 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let metrics = Metrics::new();
     let sockets = Sockets::open(&config, environment.sockets)?;
     let rooms = Rooms::open(&config, &state.path, sockets.signaling, &tasks, &metrics).await?;
+    let families = Families::register(&metrics);
     let edge = |name, router, access| {
+        let measures = families.of(name);
         let draining = rooms.draining().clone();
-        Edge::new(
-            router,
-            &config.http,
-            access,
-            &tasks,
-            &metrics,
-            name,
-            draining,
-        )
+        Edge::new(router, &config.http, access, &tasks, measures, draining)
     };
     let http = edge("http", rooms.router(&config), config.log.access);
     let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;

@@ -13,12 +13,34 @@ use tokio::sync::watch;
 use crate::metrics::Metrics;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Status {
+struct Listener {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answered {
+    listener: &'static str,
     status: u16,
 }
 
+/// Upper bounds, seconds.
+const SECONDS: [f64; 15] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+];
+
+/// The metrics of all listeners; each is registered once, for a name may stand only once in what a scraper reads.
+pub struct Families {
+    requests: Family<Answered, Counter>,
+    seconds: Family<Listener, Histogram, fn() -> Histogram>,
+    sent: Family<Listener, Counter>,
+    connections: Family<Listener, Gauge<i64, AtomicI64>>,
+    refused: Family<Listener, Counter>,
+}
+
+/// What one set of listeners counts.
 pub struct Measures {
-    requests: Family<Status, Counter>,
+    listener: &'static str,
+    requests: Family<Answered, Counter>,
     seconds: Histogram,
     sent: Counter,
     connections: Gauge<i64, AtomicI64>,
@@ -36,51 +58,46 @@ pub struct Open {
     connections: Gauge<i64, AtomicI64>,
 }
 
-impl Measures {
-    pub fn register(metrics: &Metrics, listener: &'static str) -> Measures {
-        let seconds = [
-            0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-            60.0,
-        ];
-        let measures = Measures {
+impl Families {
+    pub fn register(metrics: &Metrics) -> Families {
+        let families = Families {
             requests: Family::default(),
-            seconds: Histogram::new(seconds),
-            sent: Counter::default(),
-            connections: Gauge::default(),
-            refused: Counter::default(),
-            in_flight: Arc::new(watch::Sender::new(0)),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            sent: Family::default(),
+            connections: Family::default(),
+            refused: Family::default(),
         };
         metrics.register(|registry| {
-            let registry = registry.sub_registry_with_label(("listener".into(), listener.into()));
-            registry.register(
-                "http_requests",
-                "Answered requests",
-                measures.requests.clone(),
-            );
-            registry.register(
-                "http_request_duration_seconds",
-                "From the request head to the last byte of the answer",
-                measures.seconds.clone(),
-            );
-            registry.register(
-                "http_response_bytes",
-                "Bytes of answer bodies",
-                measures.sent.clone(),
-            );
-            registry.register(
-                "http_connections",
-                "Open connections",
-                measures.connections.clone(),
-            );
-            registry.register(
-                "http_connections_refused",
-                "Over the limit of one address",
-                measures.refused.clone(),
-            );
+            let help = "Answered requests";
+            registry.register("http_requests", help, families.requests.clone());
+            let help = "From the request head to the last byte of the answer";
+            let seconds = families.seconds.clone();
+            registry.register("http_request_duration_seconds", help, seconds);
+            let help = "Bytes of answer bodies";
+            registry.register("http_response_bytes", help, families.sent.clone());
+            let help = "Open connections";
+            registry.register("http_connections", help, families.connections.clone());
+            let help = "Over the limit of one address";
+            registry.register("http_connections_refused", help, families.refused.clone());
         });
-        measures
+        families
     }
 
+    pub fn of(&self, listener: &'static str) -> Measures {
+        let label = Listener { listener };
+        Measures {
+            listener,
+            requests: self.requests.clone(),
+            seconds: self.seconds.get_or_create_owned(&label),
+            sent: self.sent.get_or_create_owned(&label),
+            connections: self.connections.get_or_create_owned(&label),
+            refused: self.refused.get_or_create_owned(&label),
+            in_flight: Arc::new(watch::Sender::new(0)),
+        }
+    }
+}
+
+impl Measures {
     pub fn open(&self) -> Open {
         self.connections.inc();
         Open {
@@ -96,7 +113,9 @@ impl Measures {
     }
 
     pub fn answered(&self, status: u16, seconds: f64, bytes: u64) {
-        self.requests.get_or_create(&Status { status }).inc();
+        let listener = self.listener;
+        let answered = Answered { listener, status };
+        self.requests.get_or_create(&answered).inc();
         self.seconds.observe(seconds);
         self.sent.inc_by(bytes);
     }

@@ -4,7 +4,7 @@ mod connection;
 mod io;
 pub mod limits;
 pub mod listener;
-mod measure;
+pub mod measure;
 mod request;
 
 use std::net::TcpListener;
@@ -17,7 +17,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::metrics::Metrics;
 use crate::tasks::{self, Tasks};
 
 /// Connections and what they share. One per set of listeners.
@@ -62,8 +61,7 @@ impl Edge {
         http: &config::Http,
         access_log: bool,
         tasks: &Tasks,
-        metrics: &Metrics,
-        listener: &'static str,
+        measures: measure::Measures,
         draining: CancellationToken,
     ) -> Edge {
         let shared = Shared {
@@ -73,7 +71,7 @@ impl Edge {
             tasks: tasks.clone(),
             permits: Arc::new(Semaphore::new(http.max_connections)),
             addresses: limits::Addresses::new(http.max_connections_per_address),
-            measures: measure::Measures::register(metrics, listener),
+            measures,
             draining,
             stop: CancellationToken::new(),
         };

@@ -100,7 +100,7 @@ impl Collector for Report {
 }
 
 fn latency(stats: &Stats, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-    let bounds = LATENCY_BOUNDS.into_iter().chain([f64::MAX]);
+    let bounds = LATENCY_BOUNDS.into_iter().chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(stats.latency).collect();
     let help = "From the first publish of a batch to the last write to a subscriber";
     let mut metric = encoder.encode_descriptor(

@@ -22,6 +22,7 @@ mod edge;
 mod electron;
 mod journal;
 mod layers;
+mod metrics;
 mod options;
 mod readme;
 mod signaling_clients;
