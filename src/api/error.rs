@@ -53,6 +53,14 @@ pub enum ApiError {
     TooManyKeys { retry_seconds: u64 },
     #[error("Deploys are switched off: no builder key is configured")]
     DeploysOff,
+    #[error("Invalid body")]
+    Body,
+    #[error("{0} is not configured")]
+    NotConfigured(&'static str),
+    #[error("A valid token is required")]
+    Token,
+    #[error("This origin is not allowed")]
+    Origin,
     #[error("Content-Type must be application/json")]
     ContentType,
     #[error("Content-Encoding must be gzip, zstd or identity")]
@@ -109,11 +117,14 @@ impl From<BodyError<StagingError>> for ApiError {
 impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
-            ApiError::Query | ApiError::IdempotencyKey | ApiError::Incomplete => {
+            ApiError::Query | ApiError::Body | ApiError::IdempotencyKey | ApiError::Incomplete => {
                 StatusCode::BAD_REQUEST
             }
-            ApiError::MissingKey | ApiError::InvalidKey => StatusCode::UNAUTHORIZED,
-            ApiError::DeploysOff => StatusCode::FORBIDDEN,
+            ApiError::MissingKey | ApiError::InvalidKey | ApiError::Token => {
+                StatusCode::UNAUTHORIZED
+            }
+            ApiError::DeploysOff | ApiError::Origin => StatusCode::FORBIDDEN,
+            ApiError::NotConfigured(_) => StatusCode::NOT_IMPLEMENTED,
             ApiError::NotFound | ApiError::ManifestNotFound => StatusCode::NOT_FOUND,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Stalled => StatusCode::REQUEST_TIMEOUT,
@@ -157,6 +168,10 @@ impl ApiError {
             | ApiError::InvalidKey
             | ApiError::TooManyKeys { .. }
             | ApiError::DeploysOff
+            | ApiError::Body
+            | ApiError::NotConfigured(_)
+            | ApiError::Token
+            | ApiError::Origin
             | ApiError::ContentType
             | ApiError::ContentEncoding
             | ApiError::IdempotencyKey

@@ -4,6 +4,7 @@ mod check_config;
 mod check_storage;
 mod key;
 mod openapi;
+mod signaling;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ enum Command {
     /// Builder keys: what CI shows to be allowed to deploy
     #[command(subcommand)]
     Key(key::Key),
+    /// The signaling room
+    #[command(subcommand)]
+    Signaling(signaling::Signaling),
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -73,6 +77,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ConfigReference => print(&config::reference::reference()),
         Command::Openapi => openapi::run(),
         Command::Key(command) => key::run(&command)?,
+        Command::Signaling(command) => signaling::run(command, &systemd::Environment::take()?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -21,7 +21,7 @@ pub use apps::App;
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use secret::{Secret, SecretError, SecretSource};
-pub use signaling::Signaling;
+pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
 pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, subscriber};
 
@@ -34,6 +34,7 @@ pub struct Config {
     pub updates: Updates,
     pub audit: Audit,
     pub signaling: Signaling,
+    pub signaling_secrets: SignalingSecrets,
     /// The default app first.
     pub apps: Vec<App>,
 }
@@ -85,6 +86,10 @@ pub enum ConfigError {
     },
     #[error("`{key}` is empty")]
     Empty { key: &'static str },
+    #[error("`signaling.require_token` is set, but `signaling.token_key_files` is empty")]
+    NoTokenKey,
+    #[error("`signaling.turn.urls` is set, but neither `signaling.turn.secret` nor `secret_file`")]
+    NoTurnSecret,
     #[error("`http.listen` is empty; the daemon would not be reachable")]
     NoListener,
     #[error("an app's name is its store prefix unless it has another one")]
@@ -129,6 +134,7 @@ pub fn load(
         deploy: file.deploy,
         updates: file.updates,
         audit: file.audit,
+        signaling_secrets: file.signaling.secrets(credentials)?,
         signaling: file.signaling,
     })
 }

@@ -1,9 +1,14 @@
 //! The `[signaling]` section: the y-webrtc room, who may come in, and how much anybody may do.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use super::secret::{Secret, SecretSource};
+use super::types::BuilderKeyHash;
 
 /// The signaling room for y-webrtc clients, on a port of its own and under `/signaling` of the HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +50,51 @@ pub struct Signaling {
     pub idle_timeout_seconds: u64,
     /// On shutdown the peers are told to reconnect (1012) spread over this time, milliseconds.
     pub drain_milliseconds: u64,
+    /// Whether a client needs a token, `ws://…/?token=…`. One that is shown is checked in any case.
+    pub require_token: bool,
+    /// Files with the secrets of tokens, 32 bytes or more each; a relative name is looked up in systemd's credentials
+    /// directory. The first one signs, all verify, and a token names its key by the file's name: put a new file in
+    /// front, and take the old one away when its tokens have expired.
+    pub token_key_files: Vec<PathBuf>,
+    /// Longest life of a token that is made here, seconds.
+    pub token_lifetime_seconds: u64,
+    /// SHA-256 of the keys with which back ends make tokens and read the list of rooms over HTTP; `seance key new`
+    /// makes a key and prints its hash. Without any, both are switched off.
+    pub api_key_hashes: Vec<BuilderKeyHash>,
+    pub turn: Turn,
+}
+
+/// Credentials for a TURN server that shares a secret with us (coturn's `use-auth-secret`), at `GET /api/turn`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Turn {
+    /// `turn:turn.example.com:3478?transport=udp`; without any, `/api/turn` is switched off.
+    pub urls: Vec<String>,
+    /// coturn's `static-auth-secret`.
+    pub secret: Option<Secret>,
+    /// File with the secret; a relative name is looked up in systemd's credentials directory.
+    pub secret_file: Option<PathBuf>,
+    /// Life of the credentials, seconds.
+    pub lifetime_seconds: u64,
+}
+
+impl Default for Turn {
+    fn default() -> Turn {
+        Turn {
+            urls: Vec::new(),
+            secret: None,
+            secret_file: None,
+            lifetime_seconds: 3600,
+        }
+    }
+}
+
+/// Where the secrets of the section come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalingSecrets {
+    /// By the name that tokens give their key.
+    pub tokens: Vec<(String, SecretSource)>,
+    pub turn: Option<SecretSource>,
 }
 
 impl Default for Signaling {
@@ -66,14 +116,47 @@ impl Default for Signaling {
             ping_interval_seconds: 30,
             idle_timeout_seconds: 600,
             drain_milliseconds: 500,
+            require_token: false,
+            token_key_files: Vec::new(),
+            token_lifetime_seconds: 24 * 3600,
+            api_key_hashes: Vec::new(),
+            turn: Turn::default(),
         }
     }
 }
 
 impl Signaling {
+    /// Finds the secrets without reading them.
+    pub fn secrets(&self, credentials: Option<&Path>) -> Result<SignalingSecrets, ConfigError> {
+        let below = |path: &PathBuf| match credentials {
+            Some(directory) => SecretSource::File(directory.join(path)),
+            None => SecretSource::File(path.clone()),
+        };
+        let key = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            (name.into_owned(), below(path))
+        };
+        if self.require_token && self.token_key_files.is_empty() {
+            return Err(ConfigError::NoTokenKey);
+        }
+        let turn = match (&self.turn.secret, &self.turn.secret_file) {
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::Both {
+                    key: "signaling.turn.secret",
+                });
+            }
+            (Some(secret), None) => Some(SecretSource::Value(secret.clone())),
+            (None, Some(path)) => Some(below(path)),
+            (None, None) if self.turn.urls.is_empty() => None,
+            (None, None) => return Err(ConfigError::NoTurnSecret),
+        };
+        let tokens = self.token_key_files.iter().map(key).collect();
+        Ok(SignalingSecrets { tokens, turn })
+    }
+
     /// Every number with the least and the most that it may be.
     #[rustfmt::skip] // a table is read by its columns
-    pub fn ranges(&self) -> [(&'static str, u64, u64, u64); 14] {
+    pub fn ranges(&self) -> [(&'static str, u64, u64, u64); 16] {
         let hour = 3600;
         [
             ("signaling.max_connections", self.max_connections as u64, 1, 1_000_000),
@@ -90,6 +173,8 @@ impl Signaling {
             ("signaling.ping_interval_seconds", self.ping_interval_seconds, 1, hour),
             ("signaling.idle_timeout_seconds", self.idle_timeout_seconds, 1, 24 * hour),
             ("signaling.drain_milliseconds", self.drain_milliseconds, 0, 60_000),
+            ("signaling.token_lifetime_seconds", self.token_lifetime_seconds, 1, 366 * 24 * hour),
+            ("signaling.turn.lifetime_seconds", self.turn.lifetime_seconds, 60, 24 * hour),
         ]
     }
 }

@@ -184,7 +184,9 @@ async fn run_until_told(
             Some(()) = signals.reload.recv() => {}
         }
         let apply = |config: &Config| {
-            rooms.signaling.reload(&config.signaling);
+            rooms
+                .signaling
+                .reload(&config.signaling, &config.signaling_secrets);
             http.swap(rooms.router(config));
         };
         reloader.reload(&rooms.store, apply).await;

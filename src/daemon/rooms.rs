@@ -44,7 +44,13 @@ impl Rooms {
         metrics: &Metrics,
     ) -> Result<Rooms, DaemonError> {
         let audit = Audit::open(state, config.audit.clone())?;
-        let signaling = Signaling::start(&config.signaling, signaling, tasks, metrics)?;
+        let signaling = Signaling::start(
+            &config.signaling,
+            &config.signaling_secrets,
+            signaling,
+            tasks,
+            metrics,
+        )?;
         let store = Store::open(&config.store.within(state), tasks).await?;
         let releases = Releases::open(store.clone(), &config.deploy, state, tasks, metrics).await?;
         Ok(Rooms {
@@ -82,6 +88,7 @@ impl Rooms {
             draining: self.draining.clone(),
             signaling: self.signaling.clone(),
             guard: self.guard.clone(),
+            signaling_keys: config.signaling.api_key_hashes.clone(),
             apps: config.apps.clone(),
             deploy: config.deploy.clone(),
             updates: config.updates.clone(),

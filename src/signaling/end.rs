@@ -28,10 +28,12 @@ pub enum End {
     NoPong,
     Stalled,
     Restart,
+    TokenExpired,
+    Forbidden,
 }
 
 /// The names under which ends are counted; [`End::count_as`] is an index into it.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 21] = [
     "closed",
     "gone",
     "http",
@@ -51,6 +53,8 @@ pub const NAMES: [&str; 19] = [
     "no_pong",
     "stalled",
     "restart",
+    "token_expired",
+    "forbidden",
 ];
 
 impl End {
@@ -75,6 +79,8 @@ impl End {
             Self::NoPong => 16,
             Self::Stalled => 17,
             Self::Restart => 18,
+            Self::TokenExpired => 19,
+            Self::Forbidden => 20,
         }
     }
 
@@ -103,6 +109,8 @@ impl End {
             Self::NoPong => (code::POLICY_VIOLATION, "ping not answered"),
             Self::Stalled => (code::TRY_AGAIN_LATER, "too slow to read"),
             Self::Restart => (code::SERVICE_RESTART, "server restarts"),
+            Self::TokenExpired => (code::POLICY_VIOLATION, "token expired"),
+            Self::Forbidden => (code::POLICY_VIOLATION, "not allowed by the token"),
         })
     }
 }

@@ -3,11 +3,13 @@
 //! tungstenite checks and answers the WebSocket part (RFC 6455 §4.2); what is no WebSocket request is
 //! answered here, as the y-webrtc server does: a plain `GET` gets `okay`.
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server;
 
 use super::end::End;
+use super::token::{Claims, Keys};
+use crate::clock;
 
 /// Bytes that a request head may take; browsers send one or two KB, cookies included.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -17,16 +19,53 @@ pub enum Outcome {
     /// More bytes are needed.
     Incomplete,
     /// The WebSocket is open once `answer` is sent; frames begin at byte `head` of what was read.
-    Open { answer: Vec<u8>, head: usize },
+    Open {
+        answer: Vec<u8>,
+        head: usize,
+        grant: Option<Box<Claims>>,
+    },
     /// The connection ends after `answer`.
     Refused { answer: Vec<u8>, end: End },
 }
 
 /// Who may open a WebSocket.
-#[derive(Debug, Default)]
 pub struct Admission {
     /// Values of `Origin` that are accepted; empty accepts every one and none at all.
     pub origins: Vec<String>,
+    pub keys: Keys,
+    pub require_token: bool,
+}
+
+impl Admission {
+    fn knows_origin(&self, headers: &HeaderMap) -> bool {
+        let known =
+            |origin: &HeaderValue| self.origins.iter().any(|known| origin == known.as_str());
+        self.origins.is_empty() || headers.get(header::ORIGIN).is_some_and(known)
+    }
+
+    /// What the token in the query allows; none without a token where none is needed. Browsers cannot set a header on a
+    /// WebSocket, so it has to be the query, which is never logged.
+    fn grant(&self, query: Option<&str>) -> Result<Option<Box<Claims>>, StatusCode> {
+        let mut members = query.unwrap_or_default().split('&');
+        match members.find_map(|member| member.strip_prefix("token=")) {
+            Some(token) => {
+                let claims = self.keys.verify(token, clock::now().as_second());
+                claims
+                    .map(|claims| Some(Box::new(claims)))
+                    .map_err(|_| StatusCode::UNAUTHORIZED)
+            }
+            None if self.require_token => Err(StatusCode::UNAUTHORIZED),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether who may enter the room sends this request.
+    pub fn admits<B>(&self, request: &Request<B>) -> Result<Option<Box<Claims>>, StatusCode> {
+        if !self.knows_origin(request.headers()) {
+            return Err(StatusCode::FORBIDDEN);
+        }
+        self.grant(request.uri().query())
+    }
 }
 
 /// Reads the head of a request that came in on our own port.
@@ -44,47 +83,45 @@ pub fn read(bytes: &[u8], admission: &Admission) -> Outcome {
         return plain(false);
     }
     match open(&request, admission) {
-        Ok(response) => Outcome::Open {
+        Ok((response, grant)) => Outcome::Open {
             answer: encode(&response, ""),
             head,
+            grant,
         },
         Err(status) => refuse(status),
     }
 }
 
-/// The answer to a request under `/signaling` of the HTTP listener: 101 opens a WebSocket.
-pub fn respond<B>(request: &Request<B>, admission: &Admission) -> Response<&'static str> {
+/// The answer to a request under `/signaling` of the HTTP listener, with what a token allows: 101 opens a WebSocket.
+pub fn respond<B>(
+    request: &Request<B>,
+    admission: &Admission,
+) -> (Response<&'static str>, Option<Box<Claims>>) {
     if !request.headers().contains_key(header::UPGRADE) {
-        return answer(StatusCode::OK).map(|()| "okay");
+        return (answer(StatusCode::OK).map(|()| "okay"), None);
     }
     match open(request, admission) {
-        Ok(response) => response.map(|()| ""),
-        Err(status) => answer(status).map(|()| status.canonical_reason().unwrap_or_default()),
+        Ok((response, grant)) => (response.map(|()| ""), grant),
+        Err(status) => {
+            let reason = status.canonical_reason().unwrap_or_default();
+            (answer(status).map(|()| reason), None)
+        }
     }
 }
 
 /// The 101 answer to a request that asks for a WebSocket, or the status that refuses it.
-fn open<B>(request: &Request<B>, admission: &Admission) -> Result<Response<()>, StatusCode> {
-    if request
-        .headers()
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_some_and(|version| version != "13")
-    {
+fn open<B>(
+    request: &Request<B>,
+    admission: &Admission,
+) -> Result<(Response<()>, Option<Box<Claims>>), StatusCode> {
+    let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
+    if version.is_some_and(|version| version != "13") {
         return Err(StatusCode::UPGRADE_REQUIRED);
     }
     let response =
         server::create_response_with_body(request, || ()).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let origin = request.headers().get(header::ORIGIN);
-    let known = |origin: &http::HeaderValue| {
-        admission
-            .origins
-            .iter()
-            .any(|known| origin == known.as_str())
-    };
-    if !admission.origins.is_empty() && !origin.is_some_and(known) {
-        return Err(StatusCode::FORBIDDEN);
-    }
-    Ok(response)
+    let grant = admission.admits(request)?;
+    Ok((response, grant))
 }
 
 fn is_other_method(bytes: &[u8]) -> bool {
@@ -117,19 +154,16 @@ fn answer(status: StatusCode) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("text/plain"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     match status {
         StatusCode::UPGRADE_REQUIRED => {
             headers.insert(
                 header::SEC_WEBSOCKET_VERSION,
-                header::HeaderValue::from_static("13"),
+                HeaderValue::from_static("13"),
             );
         }
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         _ => {}
     }

@@ -314,6 +314,12 @@ impl Hub {
         self.by_name.len()
     }
 
+    /// Topics and the number of their subscribers, in no order.
+    pub fn rooms(&self) -> Vec<(Arc<str>, usize)> {
+        let room = |(_, topic): (TopicId, &Topic)| (topic.name.clone(), topic.members.len());
+        self.topics.iter().map(room).collect()
+    }
+
     fn open_topic(&mut self, name: &str) -> TopicId {
         let name: Arc<str> = name.into();
         let id = self.topics.insert(Topic {

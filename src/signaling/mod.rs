@@ -8,13 +8,16 @@ mod handshake;
 mod hub;
 mod json;
 mod message;
+mod office;
 mod outbox;
 mod peer;
 mod rate;
 mod report;
 mod room;
+mod session;
 mod stats;
 mod stream;
+pub mod token;
 mod turn;
 mod upgrade;
 
@@ -26,13 +29,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::Signaling as Settings;
+use crate::config::{Signaling as Settings, SignalingSecrets};
 use crate::metrics::Metrics;
 use crate::tasks::{self, Tasks};
 use hub::PeerId;
-use room::{Room, Rules};
+use room::{Room, Rules, RulesError};
 use stream::Stream;
+use token::Claims;
 
 /// How often deadlines are looked at; the shortest that can be configured is a second.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -50,12 +55,15 @@ pub struct Signaling {
     tasks: Tasks,
     /// The runtime of the signaling thread: every connection's task runs there, wherever it was accepted.
     runtime: Handle,
+    draining: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum SignalingError {
     #[error("cannot start the signaling thread")]
     Thread(#[source] std::io::Error),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     #[error("cannot watch a signaling listener")]
     Listener(#[source] std::io::Error),
 }
@@ -64,43 +72,47 @@ impl Signaling {
     /// Opens the room on a thread of its own and accepts connections from `listeners` there.
     pub fn start(
         settings: &Settings,
+        secrets: &SignalingSecrets,
         listeners: Vec<TcpListener>,
         tasks: &Tasks,
         metrics: &Metrics,
     ) -> Result<Signaling, SignalingError> {
+        let room = Room::new(Rules::new(settings, secrets)?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(SignalingError::Thread)?;
         let signaling = Signaling {
-            room: Arc::new(Mutex::new(Room::new(Rules::new(settings)))),
+            room: Arc::new(Mutex::new(room)),
             tasks: tasks.clone(),
             runtime: runtime.handle().clone(),
+            draining: CancellationToken::new(),
         };
         metrics.register(|registry| {
             registry.register_collector(Box::new(report::Report::new(signaling.clone())));
         });
-        let _entered = runtime.enter();
-        for listener in listeners {
-            signaling
-                .listen(listener)
-                .map_err(SignalingError::Listener)?;
-        }
-        let room = signaling.room.clone();
-        let flush = std::future::poll_fn(move |cx| lock(&room).poll_flush(cx));
-        // One flush writes to any number of sockets: it is not to be stopped by tokio's budget half-way.
-        tasks.spawn(
-            "signaling-flush",
-            until_end(tasks.cancelled(), tokio::task::unconstrained(flush)),
-        );
-        tasks.spawn(
-            "signaling-clock",
-            until_end(tasks.cancelled(), sweep(signaling.room.clone())),
-        );
         let cancelled = tasks.cancelled();
+        let begun = signaling.begin(listeners);
         tasks::thread("signaling", move || runtime.block_on(cancelled))
             .map_err(SignalingError::Thread)?;
-        Ok(signaling)
+        begun.map(|()| signaling)
+    }
+
+    /// Starts the services of the room on its runtime.
+    fn begin(&self, listeners: Vec<TcpListener>) -> Result<(), SignalingError> {
+        let _entered = self.runtime.enter();
+        for listener in listeners {
+            self.listen(listener).map_err(SignalingError::Listener)?;
+        }
+        let room = self.room.clone();
+        let flush = std::future::poll_fn(move |cx| lock(&room).poll_flush(cx));
+        // One flush writes to any number of sockets: it is not to be stopped by tokio's budget half-way.
+        let flush = tokio::task::unconstrained(flush);
+        let sweep = sweep(self.room.clone());
+        let end = || self.tasks.cancelled();
+        self.tasks.spawn("signaling-flush", until_end(end(), flush));
+        self.tasks.spawn("signaling-clock", until_end(end(), sweep));
+        Ok(())
     }
 
     fn listen(&self, listener: TcpListener) -> std::io::Result<()> {
@@ -109,25 +121,33 @@ impl Signaling {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let signaling = self.clone();
         let accept = async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, peer)) => signaling.enter(Stream::Tcp(stream), peer.ip()),
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a signaling connection");
-                        tasks::pause(ACCEPT_PAUSE).await;
-                    }
-                }
-                if lock(&signaling.room).draining {
-                    return std::future::pending().await;
-                }
+            tokio::select! {
+                () = signaling.draining.cancelled() => {}
+                () = signaling.accept_all(&listener) => {}
             }
+            // Closed at once: a socket of our own refuses who comes now, so that they try again soon instead of waiting
+            // for a process that ends; one that systemd holds keeps them for the next process.
+            drop(listener);
+            std::future::pending().await
         };
         self.tasks.spawn(
             "signaling-accept",
             until_end(self.tasks.cancelled(), accept),
         );
         Ok(())
+    }
+
+    async fn accept_all(&self, listener: &tokio::net::TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.enter(Stream::Tcp(stream), peer.ip()),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a signaling connection");
+                    tasks::pause(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
 
     /// Takes a connection in and runs it on the signaling thread. Without a place for it, it is dropped.
@@ -137,8 +157,8 @@ impl Signaling {
     }
 
     /// The same for a connection whose handshake is done.
-    fn enter_open(&self, stream: Stream, address: IpAddr) {
-        let id = lock(&self.room).enter_open(stream, address);
+    fn enter_open(&self, stream: Stream, address: IpAddr, grant: Option<Box<Claims>>) {
+        let id = lock(&self.room).enter_open(stream, address, grant);
         self.run(id);
     }
 
@@ -155,11 +175,12 @@ impl Signaling {
     /// Tells every peer to reconnect (1012), spread over a short time so that they do not all come back at once, and
     /// waits until they are gone.
     pub async fn drain(&self) {
+        self.draining.cancel();
         let (peers, window) = {
             let mut room = lock(&self.room);
             room.draining = true;
             (
-                room.open_peers(),
+                room.all_peers(),
                 Duration::from_millis(room.rules.settings.drain_milliseconds),
             )
         };
@@ -186,9 +207,16 @@ impl Signaling {
         }
     }
 
-    /// Follows a new configuration; nobody is dropped, new limits hold from the next message on.
-    pub fn reload(&self, settings: &Settings) {
-        lock(&self.room).set_rules(Rules::new(settings));
+    /// Follows a new configuration; nobody is dropped, new limits hold from the next message on. Secrets that cannot be
+    /// read leave the old rules in force.
+    pub fn reload(&self, settings: &Settings, secrets: &SignalingSecrets) {
+        match Rules::new(settings, secrets) {
+            Ok(rules) => lock(&self.room).set_rules(rules),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the signaling room keeps its old settings"
+            ),
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::task::Waker;
 
 use super::frame::Opcode;
+use super::message::Message;
 use super::rate::Used;
 use super::stream::Stream;
+use super::token::Claims;
 
 /// Nanoseconds since the room was opened.
 pub type Nanos = u64;
@@ -32,6 +34,8 @@ pub struct Peer {
     pub partial: Vec<u8>,
     /// The fragments of an unfinished message (RFC 6455 §5.4).
     pub fragments: Option<Box<Fragments>>,
+    /// What the token of this peer allows; everything without one.
+    pub grant: Option<Box<Claims>>,
     pub messages: Used,
     pub bytes: Used,
     pub deadline: Nanos,
@@ -59,6 +63,7 @@ impl Peer {
             waker: None,
             partial: Vec::new(),
             fragments: None,
+            grant: None,
             messages: Used::default(),
             bytes: Used::default(),
             deadline,
@@ -66,6 +71,18 @@ impl Peer {
             blocked: 0,
             ping_unanswered: false,
             shut: false,
+        }
+    }
+
+    /// Whether the peer's token allows the message; leaving a topic and pinging always are.
+    pub fn may(&self, message: &Message<'_>) -> bool {
+        let Some(claims) = &self.grant else {
+            return true;
+        };
+        match message {
+            Message::Publish(publish) => claims.may_publish(&publish.topic),
+            Message::Subscribe(topics) => topics.iter().all(|topic| claims.may_subscribe(topic)),
+            Message::Unsubscribe(_) | Message::Ping | Message::Other => true,
         }
     }
 

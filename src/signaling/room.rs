@@ -15,7 +15,10 @@ use super::hub::{Hub, Limits, PeerId};
 use super::peer::{Nanos, Peer, Phase};
 use super::rate::Rate;
 use super::stream::Stream;
-use crate::config::{self, Signaling as Settings};
+use super::token::{Claims, Keys, ShortKey};
+use super::turn::Turn;
+use crate::clock;
+use crate::config::{self, SecretError, SecretSource, Signaling as Settings, SignalingSecrets};
 
 /// What one read may bring; all connections share the buffer.
 const READ: usize = 64 * 1024;
@@ -50,20 +53,47 @@ pub struct Room {
 pub struct Rules {
     pub settings: Settings,
     pub admission: Admission,
+    pub turn: Option<Turn>,
     pub messages: Rate,
     pub bytes: Rate,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    #[error("cannot read a signaling secret")]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    ShortKey(#[from] ShortKey),
+}
+
 impl Rules {
-    pub fn new(settings: &Settings) -> Self {
-        Self {
+    /// Reads the secrets, so that a reload follows rotated files.
+    pub fn new(settings: &Settings, secrets: &SignalingSecrets) -> Result<Self, RulesError> {
+        let read = |(name, source): &(String, SecretSource)| Ok((name.clone(), source.read()?));
+        let keys = secrets
+            .tokens
+            .iter()
+            .map(read)
+            .collect::<Result<Vec<_>, SecretError>>()?;
+        let turn = match &secrets.turn {
+            Some(secret) if !settings.turn.urls.is_empty() => Some(Turn::new(
+                &settings.turn.urls,
+                settings.turn.lifetime_seconds,
+                &secret.read()?,
+            )),
+            _ => None,
+        };
+        Ok(Self {
             admission: Admission {
                 origins: settings.allowed_origins.clone(),
+                keys: Keys::new(&keys)?,
+                require_token: settings.require_token,
             },
+            turn,
             messages: Rate::new(settings.messages_per_second, BURST_SECONDS),
             bytes: Rate::new(settings.bytes_per_second, BURST_SECONDS),
             settings: settings.clone(),
-        }
+        })
     }
 
     pub fn limits(&self) -> Limits {
@@ -113,11 +143,9 @@ impl Room {
         self.open
     }
 
-    pub fn open_peers(&self) -> Vec<PeerId> {
-        let open = |(id, peer): (PeerId, &Option<Peer>)| {
-            peer.as_ref().filter(|p| p.phase == Phase::Open).map(|_| id)
-        };
-        self.peers.iter().enumerate().filter_map(open).collect()
+    pub fn all_peers(&self) -> Vec<PeerId> {
+        let taken = |(id, peer): (PeerId, &Option<Peer>)| peer.is_some().then_some(id);
+        self.peers.iter().enumerate().filter_map(taken).collect()
     }
 
     pub(super) fn peer(&mut self, id: PeerId) -> Option<&mut Peer> {
@@ -147,17 +175,23 @@ impl Room {
     }
 
     /// Takes a connection in whose handshake is done.
-    pub fn enter_open(&mut self, stream: Stream, address: IpAddr) -> Option<PeerId> {
+    pub fn enter_open(
+        &mut self,
+        stream: Stream,
+        address: IpAddr,
+        grant: Option<Box<Claims>>,
+    ) -> Option<PeerId> {
         let id = self.enter(stream, address)?;
-        self.open(id, self.now());
+        self.open(id, grant, self.now());
         Some(id)
     }
 
     /// The handshake is done: from here on the connection counts against the limits.
-    pub fn open(&mut self, id: PeerId, now: Nanos) {
+    pub fn open(&mut self, id: PeerId, grant: Option<Box<Claims>>, now: Nanos) {
         let ping = now + self.rules.settings.ping_interval_seconds * SECOND;
         let Some(peer) = self.peer(id) else { return };
         peer.phase = Phase::Open;
+        peer.grant = grant;
         peer.deadline = ping;
         peer.heard = now;
         let address = peer.address;
@@ -258,6 +292,7 @@ impl Room {
     /// Acts on every deadline that has passed; to be called a few times per second.
     pub fn sweep(&mut self) {
         let now = self.now();
+        let today = clock::now().as_second();
         let settings = &self.rules.settings;
         let stall = settings.stall_timeout_seconds * SECOND;
         let idle = settings.idle_timeout_seconds * SECOND;
@@ -273,6 +308,9 @@ impl Room {
                     self.close(id, End::Stalled)
                 }
                 Phase::Open if now >= peer.heard + idle => self.close(id, End::Idle),
+                Phase::Open if peer.grant.as_ref().is_some_and(|grant| today >= grant.exp) => {
+                    self.close(id, End::TokenExpired);
+                }
                 Phase::Open if late && peer.ping_unanswered => self.close(id, End::NoPong),
                 Phase::Open if late => {
                     peer.deadline = now + ping;

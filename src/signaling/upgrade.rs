@@ -13,9 +13,9 @@ use super::{Signaling, handshake, lock};
 impl Signaling {
     /// Answers a request for the room; with 101, the connection joins it once the answer is out.
     pub fn upgrade<B>(&self, mut request: Request<B>, address: IpAddr) -> Response<&'static str> {
-        let (response, timeout) = {
+        let (response, grant, timeout) = {
             let mut room = lock(&self.room);
-            let response = handshake::respond(&request, &room.rules.admission);
+            let (response, grant) = handshake::respond(&request, &room.rules.admission);
             match response.status() {
                 StatusCode::SWITCHING_PROTOCOLS => {}
                 StatusCode::OK => room.count(End::Http),
@@ -23,6 +23,7 @@ impl Signaling {
             }
             (
                 response,
+                grant,
                 Duration::from_secs(room.rules.settings.handshake_timeout_seconds),
             )
         };
@@ -31,8 +32,11 @@ impl Signaling {
             let signaling = self.clone();
             let join = async move {
                 match tokio::time::timeout(timeout, upgrade).await {
-                    Ok(Ok(upgraded)) => signaling
-                        .enter_open(Stream::Http(Box::new(TokioIo::new(upgraded))), address),
+                    Ok(Ok(upgraded)) => signaling.enter_open(
+                        Stream::Http(Box::new(TokioIo::new(upgraded))),
+                        address,
+                        grant,
+                    ),
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "a connection ended before it could join the room")
                     }

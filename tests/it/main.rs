@@ -25,6 +25,7 @@ mod layers;
 mod metrics;
 mod options;
 mod readme;
+mod signaling_access;
 mod signaling_clients;
 mod signaling_limits;
 mod signaling_protocol;

@@ -171,11 +171,14 @@ impl WebSocket {
         }
     }
 
-    /// The text of the next delivery.
+    /// The text of the next delivery; pings before it are answered.
     pub fn delivery(&mut self) -> serde_json::Value {
-        match self.receive() {
-            Received::Text(text) => serde_json::from_str(&text).expect("JSON"),
-            other => panic!("a delivery, not {other:?}"),
+        loop {
+            match self.receive() {
+                Received::Text(text) => return serde_json::from_str(&text).expect("JSON"),
+                Received::Ping(payload) => self.send(PONG, &payload),
+                other => panic!("a delivery, not {other:?}"),
+            }
         }
     }
 
