@@ -215,7 +215,12 @@ fn authenticate(api: &Api, headers: &HeaderMap, peer: SocketAddr) -> Result<(), 
     if api.signaling_keys.is_empty() {
         return Err(ApiError::NotConfigured("signaling.api_key_hashes"));
     }
-    auth::authenticate(headers, &api.signaling_keys, &api.guard, peer.ip()).map(|_| ())
+    let failures = auth::Budget {
+        guard: &api.guard,
+        address: peer.ip(),
+        most: api.deploy.failed_keys_per_minute,
+    };
+    auth::authenticate(headers, &api.signaling_keys, failures).map(|_| ())
 }
 
 /// The signaling WebSocket
