@@ -166,15 +166,7 @@ impl Log {
 
     async fn create(&self, n: u64, bytes: Bytes) -> Result<Created, StoreError> {
         let attributes = private("application/json");
-        if self.store.create_only().await? {
-            return self.store.create(&key(n), bytes, &attributes).await;
-        }
-        // Such a bucket has one writer, and appends of one daemon come one at a time.
-        if self.store.head(&key(n)).await?.is_some() {
-            return Ok(Created::AlreadyExists);
-        }
-        self.store.put(&key(n), bytes, &attributes).await?;
-        Ok(Created::Yes)
+        self.store.create(&key(n), bytes, &attributes).await
     }
 }
 

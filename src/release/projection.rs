@@ -310,21 +310,11 @@ impl Projector {
     async fn mark(&self, n: u64) -> Result<(), ProjectionError> {
         let mark = |source| ProjectionError::Mark { n, source };
         let key = marker(n);
-        if self.store.create_only().await.map_err(mark)? {
-            // That another node was here first is as good.
-            match self
-                .store
-                .create(&key, Bytes::new(), &private("text/plain"))
-                .await
-                .map_err(mark)?
-            {
-                Created::Yes | Created::AlreadyExists => Ok(()),
-            }
-        } else {
-            self.store
-                .put(&key, Bytes::new(), &private("text/plain"))
-                .await
-                .map_err(mark)
+        let attributes = private("text/plain");
+        let created = self.store.create(&key, Bytes::new(), &attributes);
+        // That another node was here first is as good.
+        match created.await.map_err(mark)? {
+            Created::Yes | Created::AlreadyExists => Ok(()),
         }
     }
 }
