@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::ranges::{self, Multipart, Selection};
 use super::{Api, content, seconds_since};
 use crate::config::{self, Artifacts};
+use crate::release::path::normalised;
 use crate::release::{File, Synced};
 use crate::store::sendfile::FileQueue;
 
@@ -45,7 +46,7 @@ pub async fn file(
 ) -> Result<Response, ApiError> {
     let synced = api.releases.synced();
     let tree = api.releases.tree(&app.prefix);
-    let Some(file) = tree.file(path) else {
+    let Some(file) = tree.file(&normalised(path)) else {
         // A store that is away may have a release that was never seen here.
         return Err(if synced == Synced::Known {
             absent

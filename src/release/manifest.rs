@@ -2,8 +2,9 @@
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::path::ReleasePath;
+use super::path::{ReleasePath, normalised};
 
 /// A manifest as far as it can be held against the files it names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub enum ManifestError {
     Releases(usize),
 }
 
-/// Reads the manifest stored under `path`; `None` for a name without a format of ours.
+/// Reads the manifest stored under `path`; `None` for what is in no format of ours.
 pub fn parse(path: &ReleasePath, bytes: &[u8]) -> Option<Result<Manifest, ManifestError>> {
     if !path.is_manifest() {
         return None;
@@ -71,8 +72,32 @@ pub fn parse(path: &ReleasePath, bytes: &[u8]) -> Option<Result<Manifest, Manife
             velopack(text)
         }
     };
-    // electron-builder leaves its own settings beside the manifests.
-    (!name.starts_with("builder-")).then(parsed)
+    (!name.ends_with(".yml") || is_channel_name(name) || is_channel(bytes)).then(parsed)
+}
+
+/// Whether electron-builder gives this name to nothing but a channel file.
+fn is_channel_name(name: &str) -> bool {
+    name.starts_with("latest")
+        || name.ends_with("-mac.yml")
+        || name.contains("-linux")
+        || matches!(name, "alpha.yml" | "beta.yml")
+}
+
+/// Whether a document of any name is a channel file: a channel may be called anything, but so may settings that lie
+/// beside it.
+fn is_channel(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Outline {
+        version: Option<IgnoredAny>,
+        files: Option<IgnoredAny>,
+        path: Option<IgnoredAny>,
+    }
+    let outline = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| serde_saphyr::from_str::<Outline>(text).ok());
+    outline.is_some_and(|outline| {
+        outline.version.is_some() && (outline.files.is_some() || outline.path.is_some())
+    })
 }
 
 /// `latest[-mac|-linux[-arch]].yml` of electron-builder.
@@ -219,7 +244,7 @@ pub fn resolve(manifest: &ReleasePath, url: &str) -> Option<String> {
             segment => segments.push(segment),
         }
     }
-    Some(segments.join("/"))
+    Some(normalised(&segments.join("/")).into_owned())
 }
 
 #[cfg(test)]
@@ -306,6 +331,10 @@ mod tests {
                 Some("releases/darwin-arm64/My App-1.zip"),
             ),
             ("../win/Seance.exe", Some("releases/win/Seance.exe")),
+            (
+                "Se%CC%81ance.zip",
+                Some("releases/darwin-arm64/S\u{e9}ance.zip"),
+            ),
             ("https://elsewhere.example/Seance-1.zip", None),
         ] {
             assert_eq!(resolve(&manifest, url).as_deref(), resolved, "{url}");
@@ -315,7 +344,18 @@ mod tests {
     #[test]
     fn only_manifests_are_parsed() {
         assert!(parse(&path("releases/x/Seance-1.0.0.zip"), b"").is_none());
-        assert!(parse(&path("releases/x/builder-debug.yml"), b"x: 1").is_none());
+        for (name, text) in [
+            ("builder-debug", "x: 1"),
+            ("settings", "hello: 1"),
+            ("settings", "version: 1"),
+            ("settings", "["),
+        ] {
+            let name = format!("releases/x/{name}.yml");
+            assert!(parse(&path(&name), text.as_bytes()).is_none(), "{text}");
+        }
+        let canary = b"version: 1.0.0\npath: a.exe\nsha512: QUJD\n";
+        assert!(parse(&path("releases/x/canary.yml"), canary).is_some_and(|read| read.is_ok()));
+        assert!(parse(&path("releases/x/beta.yml"), b"hello: 1").is_some_and(|read| read.is_err()));
         assert!(
             parse(&path("releases/x/latest.yml"), b"- a\n- b\n")
                 .unwrap()

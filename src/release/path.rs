@@ -7,7 +7,7 @@ mod kind;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
@@ -66,11 +66,7 @@ impl ReleasePath {
     /// Text in another normalisation form is taken in form C (macOS tools write form D), so two
     /// spellings of one name are one path. All rules hold for the normalised text.
     pub fn parse_within(text: &str, max_bytes: usize) -> Result<Self, PathError> {
-        let path: Arc<str> = if is_nfc(text) {
-            text.into()
-        } else {
-            text.nfc().collect::<String>().into()
-        };
+        let path: Arc<str> = normalised(text).into();
         check(&path, max_bytes)?;
         Ok(Self(path))
     }
@@ -89,6 +85,15 @@ impl ReleasePath {
         std::iter::successors(self.0.rsplit_once('/').map(|(parent, _)| parent), |path| {
             path.rsplit_once('/').map(|(parent, _)| parent)
         })
+    }
+}
+
+/// The spelling under which `text` is published, if it is: Unicode normalisation form C.
+pub fn normalised(text: &str) -> Cow<'_, str> {
+    if is_nfc(text) {
+        text.into()
+    } else {
+        text.nfc().collect::<String>().into()
     }
 }
 
