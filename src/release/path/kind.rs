@@ -34,16 +34,16 @@ impl ReleasePath {
         matches!(self.extension().as_deref(), Some("html" | "htm"))
     }
 
-    /// Whether the file name carries a version, so that its bytes never change once published.
+    /// Whether the name, or that of a directory above, carries a version, so that the bytes never change once published.
     pub fn is_versioned(&self) -> bool {
-        !self.is_manifest() && !self.is_html() && has_version(self.file_name())
+        !self.is_manifest() && !self.is_html() && self.as_str().split('/').any(has_version)
     }
 
     /// The `Cache-Control` of the published object.
     pub fn cache_control(&self) -> &'static str {
         if self.is_manifest() || self.is_html() {
             NO_CACHE
-        } else if has_version(self.file_name()) || self.is_hashed_asset() {
+        } else if self.is_versioned() || self.is_hashed_asset() {
             IMMUTABLE
         } else {
             REVALIDATE

@@ -117,6 +117,8 @@ fn only_names_that_never_change_are_immutable() {
         "releases/Seance Setup 10.20.30.exe",
         "releases/seance_1.4.0_amd64.deb",
         "releases/v1.4.0",
+        "releases/1.2.0/App.dmg",
+        "releases/v1.2.0/mac/App.dmg",
         "web/assets/index-B1xk_d9a.js",
         "web/static/js/main.8c1dfc2b.chunk.js",
         "web/_next/static/media/3f2a9c1b4d5e6f70.woff2",
@@ -131,6 +133,7 @@ fn only_names_that_never_change_are_immutable() {
     for changing in [
         "releases/Seance.dmg",
         "releases/Seance-1.4.dmg",
+        "releases/1.2/0/App.dmg",
         "web/main-messages.js",
         "web/mockup-iPhone15.png",
         "web/feature-20240115.js",
@@ -147,6 +150,9 @@ fn only_names_that_never_change_are_immutable() {
     assert!(path("releases/Seance-1.4.0.dmg").is_versioned());
     assert!(!path("web/docs-1.2.3.html").is_versioned());
     assert!(!path("releases/1.2.3-mac.yml").is_versioned());
+    assert!(path("releases/1.2.0/App.dmg").is_versioned());
+    assert!(!path("releases/1.2.0/latest-mac.yml").is_versioned());
+    assert!(!path("web/1.2.0/index.html").is_versioned());
 }
 
 #[test]
