@@ -18,8 +18,11 @@ use super::staging::{Room, Shared, StagedFile, StagingError};
 use crate::store::{Store, StoreError};
 use crate::tasks;
 
-/// Largest manifest that is kept in memory and in the log, bytes.
-pub const INLINE_BYTES: usize = 64 * 1024;
+/// Largest manifest that is kept in memory and in the log, bytes. Those of Squirrel and Velopack grow with each release.
+pub const INLINE_BYTES: usize = 1024 * 1024;
+
+/// All manifests of one deploy that are kept so, bytes: they lie in memory, and in one record.
+pub const ALL_INLINE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A file up to this size is uploaded whole. While it gathers it is outside of the budget, once per deploy.
 const WHOLE_BYTES: usize = 256 * 1024;
@@ -38,12 +41,18 @@ pub struct Intake {
     store: bool,
     current: Current,
     files: Vec<Taken>,
+    /// Bytes of manifests that are kept.
+    inlined: usize,
 }
 
 /// The content that is being taken in.
 enum Current {
     Small(BytesMut),
-    Large(mpsc::Sender<Piece>),
+    Large {
+        pieces: mpsc::Sender<Piece>,
+        /// All that came so far, while it may be a manifest.
+        text: Option<BytesMut>,
+    },
 }
 
 enum Piece {
@@ -93,6 +102,7 @@ impl Intake {
             store,
             current: Current::Small(BytesMut::new()),
             files: Vec::new(),
+            inlined: 0,
         }
     }
 
@@ -160,12 +170,14 @@ impl Intake {
             done
         };
         self.start_upload(upload, content)?;
-        self.current = Current::Large(pieces);
+        // Its name may come after its content; most of what is large shows at once that it is no text.
+        let text = is_text_so_far(&first).then(|| BytesMut::from(&*first));
+        self.current = Current::Large { pieces, text };
         self.send(Piece::Data(first))
     }
 
     fn send(&self, piece: Piece) -> Result<(), StagingError> {
-        let Current::Large(pieces) = &self.current else {
+        let Current::Large { pieces, .. } = &self.current else {
             return Ok(());
         };
         // The upload ended early, having told why.
@@ -190,6 +202,20 @@ impl Intake {
         self.start_upload(upload, content)
     }
 
+    /// What of a file is kept in memory and in the log.
+    fn inline(&mut self, path: &ReleasePath, bytes: &Bytes) -> Option<Bytes> {
+        let all = self.inlined + bytes.len();
+        // What is only hashed was perhaps cut.
+        let kept = self.store
+            && path.is_manifest()
+            && all <= ALL_INLINE_BYTES
+            && std::str::from_utf8(bytes).is_ok();
+        kept.then(|| {
+            self.inlined = all;
+            bytes.clone()
+        })
+    }
+
     fn content(&self) -> ContentKey {
         // There are at most as many files as the limit allows, far fewer than four thousand million.
         ContentKey {
@@ -210,8 +236,17 @@ impl Sink for Intake {
     fn data(&mut self, chunk: Bytes) -> Result<(), StagingError> {
         self.room.figures.staged_bytes.inc_by(chunk.len() as u64);
         self.hasher.data(chunk.clone())?;
-        let Current::Small(so_far) = &mut self.current else {
-            return self.send(Piece::Data(chunk));
+        let so_far = match &mut self.current {
+            Current::Small(so_far) => so_far,
+            Current::Large { text, .. } => {
+                *text = text
+                    .take()
+                    .filter(|text| text.len() + chunk.len() <= INLINE_BYTES);
+                if let Some(text) = text {
+                    text.extend_from_slice(&chunk);
+                }
+                return self.send(Piece::Data(chunk));
+            }
         };
         so_far.extend_from_slice(&chunk);
         if so_far.len() > WHOLE_BYTES && self.store {
@@ -227,22 +262,18 @@ impl Sink for Intake {
 
     fn finish(&mut self, file: body::File) -> Result<(), StagingError> {
         self.hasher.end_of_file()?;
-        let mut inline = None;
+        let inline;
         match std::mem::replace(&mut self.current, Current::Small(BytesMut::new())) {
             Current::Small(bytes) => {
                 let bytes = bytes.freeze();
-                if file.path.is_manifest()
-                    && bytes.len() <= INLINE_BYTES
-                    && std::str::from_utf8(&bytes).is_ok()
-                {
-                    inline = Some(bytes.clone());
-                }
+                inline = self.inline(&file.path, &bytes);
                 if self.store {
                     self.upload_whole(bytes)?;
                 }
             }
-            large @ Current::Large(_) => {
-                self.current = large;
+            Current::Large { pieces, text } => {
+                inline = text.and_then(|text| self.inline(&file.path, &text.freeze()));
+                self.current = Current::Large { pieces, text: None };
                 self.send(Piece::End)?;
                 self.current = Current::Small(BytesMut::new());
             }
@@ -255,6 +286,11 @@ impl Sink for Intake {
         });
         Ok(())
     }
+}
+
+/// Whether the beginning of a file may be UTF-8: a character may be cut at its end.
+fn is_text_so_far(first: &[u8]) -> bool {
+    std::str::from_utf8(first).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 enum UploadError {

@@ -2,6 +2,7 @@
 
 use base64_simd::STANDARD;
 
+use super::intake::{ALL_INLINE_BYTES, INLINE_BYTES};
 use super::manifest::{self, Hash, Manifest, ManifestError, Named};
 use super::path::ReleasePath;
 use super::record::{File, Warning};
@@ -11,8 +12,13 @@ use super::record::{File, Warning};
 pub enum Finding {
     #[error("{0}{cause}", cause = cause(.0))]
     Unreadable(ManifestError),
-    #[error("is larger than {0} bytes, too large for a manifest")]
-    TooLarge(usize),
+    /// No fault: that it was not read says nothing against it.
+    #[error("is larger than {INLINE_BYTES} bytes, so it was not checked")]
+    TooLarge,
+    #[error(
+        "is not UTF-8 text, or the manifests of this deploy have more than {ALL_INLINE_BYTES} bytes together"
+    )]
+    NotText,
     #[error("names no version")]
     NoVersion,
     #[error("the version `{0}` is not a semantic version, so updaters refuse it")]
@@ -40,16 +46,11 @@ pub enum Finding {
     NoBlockmap(String),
 }
 
-/// The causes below an error, since a finding is read in one line.
+/// The cause of an error, since a finding is read in one line. Not those below it: a YAML error repeats its own.
 fn cause(error: &ManifestError) -> String {
-    let mut text = String::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(error.to_string().lines().next().unwrap_or_default());
-        source = error.source();
-    }
-    text
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let line = cause.as_deref().and_then(|cause| cause.lines().next());
+    line.map(|line| format!(": {line}")).unwrap_or_default()
 }
 
 /// A manifest of a deploy, parsed once, to be held against several states.
@@ -59,19 +60,24 @@ pub struct Lintable {
 }
 
 impl Lintable {
-    /// Takes a file of a deploy; `None` when it is no manifest. `inline` is its content unless that is too large.
-    pub fn new(path: &ReleasePath, inline: Option<&[u8]>, limit: usize) -> Option<Lintable> {
+    /// Takes a file of a deploy, of `size` bytes; `None` when it is no manifest. `inline` is its content where that was
+    /// kept.
+    pub fn new(path: &ReleasePath, inline: Option<&[u8]>, size: u64) -> Option<Lintable> {
+        let read = manifest::parse(path, inline.unwrap_or_default())?;
         let manifest = match inline {
-            Some(bytes) => manifest::parse(path, bytes)?.map_err(Finding::Unreadable),
-            None => {
-                manifest::parse(path, b"")?.err();
-                Err(Finding::TooLarge(limit))
-            }
+            Some(_) => read.map_err(Finding::Unreadable),
+            None if size > INLINE_BYTES as u64 => Err(Finding::TooLarge),
+            None => Err(Finding::NotText),
         };
         Some(Lintable {
             path: path.clone(),
             manifest,
         })
+    }
+
+    /// Whether it was too large to be read; its one warning says so, and is no fault of it.
+    pub fn is_unread(&self) -> bool {
+        matches!(self.manifest, Err(Finding::TooLarge))
     }
 
     /// All that is wrong with it where `file` looks published files up.
@@ -193,7 +199,7 @@ mod tests {
             .map(|file| (file.path.as_str(), file))
             .collect();
         let path = ReleasePath::parse(manifest).unwrap();
-        let lintable = Lintable::new(&path, Some(text.as_bytes()), 65536).unwrap();
+        let lintable = Lintable::new(&path, Some(text.as_bytes()), text.len() as u64).unwrap();
         let warnings = lintable.warnings(|path| files.get(path).copied());
         warnings
             .into_iter()
@@ -258,11 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_that_was_not_read_is_faulty_only_when_it_could_have_been() {
+        let path = ReleasePath::parse("releases/win/RELEASES").unwrap();
+        let new = |size| Lintable::new(&path, None, size).unwrap();
+        assert!(new(INLINE_BYTES as u64 + 1).is_unread());
+        assert!(!new(INLINE_BYTES as u64).is_unread());
+    }
+
+    #[test]
     fn an_unreadable_manifest_says_why() {
         let found = messages("releases/mac/latest-mac.yml", "version: [", &[]);
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("is not the YAML of an update manifest: "),
+        let cause = found[0].strip_prefix("is not the YAML of an update manifest: ");
+        let cause = cause.unwrap_or_else(|| panic!("{found:?}"));
+        assert_eq!(
+            cause.matches("expected string scalar").count(),
+            1,
             "{found:?}"
         );
     }

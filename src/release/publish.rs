@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::checks::{check_changes, check_layout, files, fingerprint, removed};
 use super::index::Index;
-use super::intake::INLINE_BYTES;
 use super::lint::Lintable;
 use super::log::{Appended, LogError};
 use super::path::ReleasePath;
@@ -130,7 +129,7 @@ impl Candidate<'_> {
 
     fn lintables(&self) -> Vec<Lintable> {
         let lintable =
-            |file: &StagedFile| Lintable::new(&file.path, file.inline.as_deref(), INLINE_BYTES);
+            |file: &StagedFile| Lintable::new(&file.path, file.inline.as_deref(), file.size);
         self.files.iter().filter_map(lintable).collect()
     }
 
@@ -175,7 +174,9 @@ impl Candidate<'_> {
         }
         let files = files(state, tree, &self.files, now, self.order.force);
         let warnings = self.warnings(tree, &removed, &files, lintables);
-        if self.lint == Lint::Enforce && !warnings.is_empty() {
+        // Each that was too large to be read has one warning, and that is no fault.
+        let unread = lintables.iter().filter(|lintable| lintable.is_unread());
+        if self.lint == Lint::Enforce && warnings.len() > unread.count() {
             return Err(PublishError::Lint(warnings));
         }
         Ok(Deployed {

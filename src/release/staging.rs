@@ -43,7 +43,8 @@ pub struct StagedFile {
     pub size: u64,
     pub sha256: [u8; 32],
     pub sha512: [u8; 64],
-    /// The bytes themselves, of a manifest up to [`super::intake::INLINE_BYTES`].
+    /// The bytes themselves, of a manifest up to [`super::intake::INLINE_BYTES`]; all of a deploy up to
+    /// [`super::intake::ALL_INLINE_BYTES`].
     pub inline: Option<Bytes>,
 }
 
