@@ -3,7 +3,7 @@
 //! A deploy is looked at once, when it is old enough that it cannot become true any more. No content that any record
 //! names is ever deleted, whether it is served now or not.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::store::{Key, Store, StoreError};
 use crate::tasks;
 
 const INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Pause after a round that failed; it doubles up to [`INTERVAL`].
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Content listed at a time.
 const PAGE: usize = 1000;
@@ -64,18 +67,30 @@ impl Collector {
 
     /// Runs until the daemon ends.
     pub async fn run(self) {
+        let mut retry = RETRY;
         loop {
-            match self.round(clock::now()).await {
-                Ok(0) => {}
-                Ok(deleted) => tracing::info!(deleted, "deleted leftovers of deploys"),
+            // While the store is away there is nothing to try, and the follower says so.
+            self.index.known().await;
+            let pause = match self.round(clock::now()).await {
+                Ok(deleted) => {
+                    if deleted > 0 {
+                        tracing::info!(deleted, "deleted leftovers of deploys");
+                    }
+                    retry = RETRY;
+                    INTERVAL
+                }
                 Err(error) => {
                     tracing::warn!(
                         error = %chain(&error),
-                        "cannot collect leftovers of deploys; trying again in an hour"
+                        retry_seconds = retry.as_secs(),
+                        "cannot collect leftovers of deploys; trying again"
                     );
+                    let pause = retry;
+                    retry = (retry * 2).min(INTERVAL);
+                    pause
                 }
-            }
-            tasks::pause(INTERVAL).await;
+            };
+            tasks::pause(pause).await;
         }
     }
 
@@ -115,11 +130,17 @@ impl Collector {
         partial: bool,
     ) -> Result<u64, CollectError> {
         let state = self.index.state();
+        let wanted = |(_, id): &(u64, &ReleaseId)| content.contains_key(id);
+        let records: HashMap<&ReleaseId, u64> = (1..)
+            .zip(state.ids())
+            .filter(wanted)
+            .map(|(n, id)| (id, n))
+            .collect();
         let mut deleted = 0;
         let mut looked_at = self.done();
         for (position, (id, staged)) in content.iter().enumerate() {
-            let named = match state.ids().iter().position(|known| known == id) {
-                Some(index) => self.named_by(index as u64 + 1).await?,
+            let named = match records.get(id) {
+                Some(n) => self.named_by(*n).await?,
                 None => HashSet::new(),
             };
             for content in staged.iter().filter(|content| !named.contains(content)) {

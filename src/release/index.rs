@@ -1,5 +1,6 @@
 //! The state in memory, and the one place that moves it forward.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,18 +131,18 @@ impl Index {
 
     /// Looks at the log every `interval` until the daemon ends.
     pub async fn follow(&self, interval: Duration) {
-        let mut complained = false;
+        let mut complaint: Option<String> = None;
         loop {
             match self.catch_up().await {
-                Ok(()) if complained => {
-                    complained = false;
-                    let message_id = systemd::message::STORE_FOUND;
-                    tracing::info!(message_id, "the release log can be followed again");
+                Ok(()) => {
+                    if complaint.take().is_some() {
+                        let message_id = systemd::message::STORE_FOUND;
+                        tracing::info!(message_id, "the release log can be followed again");
+                    }
                 }
-                Ok(()) => {}
-                // Once per outage: at this interval it would fill the log.
-                Err(error) if !complained => {
-                    complained = true;
+                // Once per outage and cause: at this interval it would fill the log.
+                Err(error) if complaint.as_deref() != Some(&cause(&error)) => {
+                    complaint = Some(cause(&error));
                     tracing::error!(
                         message_id = systemd::message::STORE_LOST,
                         error = %chain(&error),
@@ -242,6 +243,13 @@ impl Advance<'_> {
         }
         Ok(appended)
     }
+}
+
+/// An error and its nearest source: those further down may hold ids that differ from request to request.
+fn cause(error: &LogError) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn apply(state: &mut State, record: &Record) -> Result<(), LogError> {
