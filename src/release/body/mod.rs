@@ -1,5 +1,8 @@
 //! The body of a deploy, read as it arrives: `{"files":[{"path":"…","content":"<base64>"}, …]}`.
 //!
+//! Unknown members are ignored, and not looked into: that a member name comes twice is an error in the body itself and
+//! in the entries of `files`, and goes unnoticed inside of what is ignored.
+//!
 //! Synchronous, for a thread that may block, and of bounded memory: a window of text, a chunk of
 //! data, and the paths seen so far. [`read`] checks everything that the body alone can show; a sink
 //! takes the files.
