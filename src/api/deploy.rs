@@ -168,10 +168,14 @@ async fn deploy(
         key_sha256: idempotency(request.headers())?,
         force: query.force,
     };
-    let (deploy, intake) = api.releases.begin(order).map_err(|error| match error {
-        BeginError::Busy => ApiError::Busy,
-        BeginError::Running => ApiError::Running,
-    })?;
+    let (deploy, intake) = api
+        .releases
+        .begin(order)
+        .await
+        .map_err(|error| match error {
+            BeginError::Busy => ApiError::Busy,
+            BeginError::Running => ApiError::Running,
+        })?;
     let deed = api
         .audit
         .begin(deed(&app, key, peer, request.headers(), &deploy))

@@ -210,7 +210,8 @@ pub struct Deploy {
     pub max_body_bytes: u64,
     /// Files in one deploy.
     pub max_files: usize,
-    /// Deploys that are received at the same time; a further one is answered 503 with Retry-After.
+    /// Deploys that are received at the same time. A further one waits for its turn, unread, for up to
+    /// `stall_timeout_seconds`; then it is answered 503 with Retry-After.
     pub max_concurrent: usize,
     /// Memory for file contents on their way to the store, of all deploys together, bytes.
     pub buffer_bytes: usize,

@@ -60,6 +60,9 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::tasks::{self, Tasks};
 
+/// Pause before the provider is asked again what it can do.
+const PROBE_PAUSE: Duration = Duration::from_secs(60);
+
 /// Pause between two snapshots, so that a burst of deploys does not rewrite a large one for each.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -75,6 +78,8 @@ struct Shared {
     node: String,
     lint: Lint,
     concurrent: Arc<Semaphore>,
+    /// How long a deploy waits for its turn.
+    patience: Duration,
     running: Arc<Mutex<HashSet<RunningKey>>>,
     projected: Arc<AtomicU64>,
     figures: Figures,
@@ -168,8 +173,12 @@ impl Releases {
         );
         let saver = save(file, index.clone(), projected.clone(), collected);
         let followed = index.clone();
+        let probed = store.clone();
         service(tasks, "release-follower", async move {
-            followed.follow(follow).await
+            tokio::join!(
+                followed.follow(follow),
+                warn_of_other_writers(&probed, &followed)
+            );
         });
         service(tasks, "release-projector", projector.run());
         service(tasks, "release-collector", collector.run());
@@ -191,6 +200,7 @@ impl Releases {
                 node,
                 lint: limits.lint,
                 concurrent: Arc::new(Semaphore::new(limits.max_concurrent)),
+                patience: Duration::from_secs(limits.stall_timeout_seconds),
                 running: Arc::default(),
                 projected,
                 figures,
@@ -227,17 +237,18 @@ impl Releases {
     }
 
     /// Begins a deploy. The intake goes to the thread that reads the body, and comes back with it to
-    /// [`Releases::publish`].
-    pub fn begin(&self, order: Order) -> Result<(Deploy, Intake), BeginError> {
+    /// [`Releases::publish`]. While too many others are received it waits: nobody reads its body, so its sender does
+    /// too, for as long as a sender may make us wait.
+    pub async fn begin(&self, order: Order) -> Result<(Deploy, Intake), BeginError> {
         let shared = &self.shared;
-        let permit = shared
-            .concurrent
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| BeginError::Busy)?;
+        // Before the wait: a sender that repeats itself learns so at once.
         let running = match order.key_sha256 {
             Some(key) => Some(self.run(order.prefix.clone(), key)?),
             None => None,
+        };
+        let turn = shared.concurrent.clone().acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(shared.patience, turn).await else {
+            return Err(BeginError::Busy);
         };
         // What was published under this key needs only to be compared with.
         let replay = |key: &[u8; 32]| {
@@ -398,6 +409,31 @@ async fn save(
         tasks::pause(SNAPSHOT_PAUSE).await;
         if heads.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Tells, once the store answers, when only one daemon may write to it; nobody else would say so before records of two
+/// daemons had replaced each other.
+async fn warn_of_other_writers(store: &Store, index: &Index) {
+    loop {
+        index.known().await;
+        match store.create_only().await {
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::warn!(
+                    "the provider does not support create-only writes: only one daemon may write to this bucket"
+                );
+                return;
+            }
+            // A deploy that needs to know asks again, and fails loudly.
+            Err(error) => {
+                tracing::debug!(
+                    error = %chain(&error),
+                    "cannot find out whether the provider supports create-only writes"
+                );
+                tasks::pause(PROBE_PAUSE).await;
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod deploy_disk;
 mod deploy_http;
 mod deploy_killed;
 mod deploy_order;
+mod deploy_rules;
 mod downloads;
 mod edge;
 mod electron;
