@@ -55,6 +55,16 @@ pub enum LayerError {
         source: Box<config::ConfigError>,
     },
     #[error(
+        "{path}:{line}:{column}: `{key}` is a secret and has no place in this file: name a file that holds it with \
+         `{key}_file`, or set it in the environment"
+    )]
+    InlineSecret {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        key: String,
+    },
+    #[error(
         "{path}:{line}:{column}: this is not valid, and not shown because it looks like a secret; \
          a secret is a text in quotes, better kept in the file that the option with `_file` at its end names"
     )]
@@ -234,6 +244,15 @@ fn check_table(
                 nearest,
             });
         };
+        if SECRETS.contains(&dotted(above, key.get_ref()).as_str()) {
+            let (line, column) = position(text, key.span().start);
+            return Err(LayerError::InlineSecret {
+                path: path.to_owned(),
+                line,
+                column,
+                key: dotted(above, key.get_ref()),
+            });
+        }
         if let DeValue::Table(inner) = Spanned::get_ref(value) {
             above.push(key.get_ref().to_string());
             check_table(path, text, inner, keys, node, above)?;

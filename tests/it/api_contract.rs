@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::Builder;
+use crate::harness::bucket::secret_file;
 use crate::harness::command::seance;
 use crate::harness::http::{get, request};
 
@@ -64,8 +65,12 @@ fn health_is_what_the_contracts_say() {
 
 #[test]
 fn a_store_that_never_answered_is_not_ready_and_nothing_is_called_absent() {
-    let config = "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\nendpoint = \"http://127.0.0.1:9\"\naccess_key_id = \"a\"\nsecret_access_key = \"s\"\n";
-    let daemon = Builder::new().config(config).start();
+    let id = secret_file("id");
+    let config = format!(
+        "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\nendpoint = \"http://127.0.0.1:9\"\n\
+         access_key_id_file = \"{id}\"\nsecret_access_key_file = \"{id}\"\n"
+    );
+    let daemon = Builder::new().config(&config).start();
     for (path, status) in [
         ("/", 200),
         ("/health/live", 200),

@@ -114,6 +114,11 @@ fn a_secret_in_a_wrong_place_is_not_printed() {
         assert!(!output.stderr.contains("4711"), "{}", output.stderr);
         assert!(output.stderr.contains("config.toml:"), "{}", output.stderr);
     }
+    refused(
+        "[store.s3]\nsecret_access_key = \"4711\"\n",
+        &[],
+        &["config.toml:2:1", "is a secret", "secret_access_key_file"],
+    );
 }
 
 #[test]
@@ -139,10 +144,6 @@ fn values_of_no_use_are_refused() {
         (
             &format!("{bucket}bucket = \"\"\naccess_key_id_file = \"i\"\n"),
             "`store.s3.bucket` is empty",
-        ),
-        (
-            &format!("{bucket}bucket = \"b\"\naccess_key_id = \"\"\n"),
-            "`store.s3.access_key_id` is empty",
         ),
         (
             &format!("{bucket}bucket = \"b\"\nregion = \"\"\naccess_key_id_file = \"i\"\n"),
@@ -218,9 +219,13 @@ fn a_secret_need_not_exist_for_the_check_and_is_given_once() {
         check_config(&format!("{file}secret_access_key_file = \"gone\"\n"), &[]).code,
         0
     );
+    let twice = [
+        ("SEANCE_STORE__S3__SECRET_ACCESS_KEY", "x"),
+        ("SEANCE_STORE__S3__SECRET_ACCESS_KEY_FILE", "gone"),
+    ];
     refused(
-        &format!("{file}secret_access_key_file = \"gone\"\nsecret_access_key = \"x\"\n"),
-        &[],
+        file,
+        &twice,
         &["`store.s3.secret_access_key` and `store.s3.secret_access_key_file` are both set"],
     );
 }

@@ -344,7 +344,7 @@ fn a_rotated_secret_is_taken_up_by_a_reload() {
         .toml()
         .lines()
         .map(|line| match line.split_once(" = ") {
-            Some(("secret_access_key", _)) => format!("secret_access_key_file = {secret:?}\n"),
+            Some(("secret_access_key_file", _)) => format!("secret_access_key_file = {secret:?}\n"),
             _ => format!("{line}\n"),
         })
         .collect();
@@ -358,8 +358,8 @@ fn a_rotated_secret_is_taken_up_by_a_reload() {
     let right = bucket.toml();
     let right = right
         .lines()
-        .find_map(|line| line.strip_prefix("secret_access_key = "));
-    std::fs::write(&secret, right.expect("a secret").trim_matches('"')).expect("a secret");
+        .find_map(|line| line.strip_prefix("secret_access_key_file = "));
+    std::fs::copy(right.expect("a file").trim_matches('"'), &secret).expect("a secret");
     daemon.reload(&config);
     wait_until("the bucket is known", health, |answer| answer.status == 200);
     assert!(

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::bucket::Bucket;
+use crate::harness::bucket::{Bucket, secret_file};
 use crate::harness::http::{Connection, get, head, request};
 use crate::harness::release::{deploy, files};
 use crate::harness::wait::wait_until;
@@ -292,9 +292,10 @@ fn without_acl_the_public_copies_are_as_private_as_the_bucket() {
 /// A bucket at this provider, looked at once and not again for as long as a test takes.
 fn at_provider(provider: &TcpListener, options: &str) -> Daemon {
     let endpoint = provider.local_addr().expect("its address");
+    let id = secret_file("id");
     let config = format!(
         "[deploy]\nfollow_seconds = 3600\n[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\npath_style = true\n\
-         endpoint = \"http://{endpoint}\"\naccess_key_id = \"id\"\nsecret_access_key = \"x\"\n{options}"
+         endpoint = \"http://{endpoint}\"\naccess_key_id_file = \"{id}\"\nsecret_access_key_file = \"{id}\"\n{options}"
     );
     Builder::new().config(&config).start()
 }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::bucket::Bucket;
+use crate::harness::bucket::{Bucket, secret_file};
 use crate::harness::command::{Output, path, seance};
 use crate::harness::wait::wait_until;
 
@@ -153,15 +153,19 @@ fn an_interrupted_check_leaves_nothing_behind() {
 #[ignore = "needs Ceph RGW: tests/run"]
 fn wrong_keys_and_a_missing_bucket_are_named() {
     let right = Bucket::fresh().toml();
+    let wrong = secret_file("wrong");
+    // The rest of the line becomes a comment.
+    let wrong_secret = format!("secret_access_key_file = \"{wrong}\" # \"");
+    let wrong_id = format!("access_key_id_file = \"{wrong}\" # \"");
     for (replace, by, wanted) in [
         (
-            "secret_access_key = \"",
-            "secret_access_key = \"x",
+            "secret_access_key_file = \"",
+            wrong_secret.as_str(),
             "SignatureDoesNotMatch): check the access key id",
         ),
         (
-            "access_key_id = \"",
-            "access_key_id = \"x",
+            "access_key_id_file = \"",
+            wrong_id.as_str(),
             "InvalidAccessKeyId): check the access key id",
         ),
         (
@@ -190,9 +194,10 @@ fn wrong_keys_and_a_missing_bucket_are_named() {
 fn against(answers: &[(&str, &str)]) -> Output {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
+    let id = secret_file("id");
     let toml = format!(
         "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\nendpoint = \"http://{address}\"\npath_style = true\n\
-         access_key_id = \"id\"\nsecret_access_key = \"secret\"\noperation_timeout_seconds = 10\n"
+         access_key_id_file = \"{id}\"\nsecret_access_key_file = \"{id}\"\noperation_timeout_seconds = 10\n"
     );
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -259,9 +264,10 @@ fn a_provider_that_is_down_is_named_with_the_cause() {
         .local_addr()
         .expect("an address")
         .port();
+    let id = secret_file("id");
     let toml = format!(
         "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\nendpoint = \"http://127.0.0.1:{port}\"\n\
-         path_style = true\naccess_key_id = \"id\"\nsecret_access_key = \"secret\"\n"
+         path_style = true\naccess_key_id_file = \"{id}\"\nsecret_access_key_file = \"{id}\"\n"
     );
     let checked = check(&toml, &[]);
     assert_eq!(checked.code, 1, "{}", checked.stdout);

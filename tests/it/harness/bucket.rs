@@ -10,6 +10,16 @@ pub struct Bucket {
     secret_key: String,
 }
 
+/// A file that holds a secret of the tests; the same one for the same text.
+pub fn secret_file(text: &str) -> String {
+    let file = std::env::temp_dir().join(format!("seance-test-secret-{text}"));
+    // Under another name first: tests that run side by side read it.
+    let new = file.with_extension(uuid::Uuid::now_v7().to_string());
+    std::fs::write(&new, text).expect("a file");
+    std::fs::rename(new, &file).expect("a file");
+    file.display().to_string()
+}
+
 impl Bucket {
     pub fn fresh() -> Bucket {
         let bucket = Bucket {
@@ -26,8 +36,11 @@ impl Bucket {
     pub fn toml(&self) -> String {
         format!(
             "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"{}\"\nendpoint = \"{}\"\npath_style = true\n\
-             access_key_id = \"{}\"\nsecret_access_key = \"{}\"\n",
-            self.name, self.endpoint, self.access_key, self.secret_key
+             access_key_id_file = \"{}\"\nsecret_access_key_file = \"{}\"\n",
+            self.name,
+            self.endpoint,
+            secret_file(&self.access_key),
+            secret_file(&self.secret_key)
         )
     }
 
