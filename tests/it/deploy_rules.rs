@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
+use crate::harness::bucket::secret_file;
 use crate::harness::http::{Answer, Connection, get, head};
 use crate::harness::release::{deploy, files};
 use crate::harness::wait::wait_until;
@@ -136,9 +137,10 @@ fn answer(mut peer: TcpStream, away: bool) {
 fn a_provider_that_comes_back_and_lacks_create_only_writes_is_told_of() {
     let provider = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = provider.local_addr().expect("its address");
+    let id = secret_file("id");
     let config = format!(
         "[deploy]\nfollow_seconds = 1\n[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\npath_style = true\n\
-         endpoint = \"http://{endpoint}\"\naccess_key_id = \"id\"\nsecret_access_key = \"x\"\nattempts = 1\n"
+         endpoint = \"http://{endpoint}\"\naccess_key_id_file = \"{id}\"\nsecret_access_key_file = \"{id}\"\nattempts = 1\n"
     );
     let daemon = Builder::new().config(&config).start();
     provider
