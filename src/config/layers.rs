@@ -102,7 +102,11 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// Each can also be given as a file, by the same key with `_file` at its end.
-const SECRETS: &[&str] = &["store.s3.access_key_id", "store.s3.secret_access_key"];
+const SECRETS: &[&str] = &[
+    "store.s3.access_key_id",
+    "store.s3.secret_access_key",
+    "signaling.turn.secret",
+];
 
 /// Any of these means that the deployment wants the bucket, so that a missing one is an error, never the disk.
 const WANT_S3: &[&str] = &[

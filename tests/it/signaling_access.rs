@@ -35,6 +35,9 @@ fn config(keys: &tempfile::TempDir, files: &[&str], more: &str) -> String {
 
 fn start(more: &str) -> Access {
     let keys = tempfile::tempdir().expect("a temporary directory");
+    let turn = keys.path().join("turn");
+    std::fs::write(&turn, "north\n").expect("a secret file");
+    let more = &more.replace("TURN-SECRET", command::path(&turn));
     let daemon = Builder::new()
         .config(&config(&keys, &["first"], more))
         .start();
@@ -251,7 +254,7 @@ fn only_an_authenticated_back_end_makes_tokens_and_sees_rooms() {
 
 #[test]
 fn turn_credentials_are_those_that_coturn_computes() {
-    let turn = "[signaling.turn]\nurls = [\"turn:turn.example.com\"]\nsecret = \"north\"\nlifetime_seconds = 600\n";
+    let turn = "[signaling.turn]\nurls = [\"turn:turn.example.com\"]\nsecret_file = \"TURN-SECRET\"\nlifetime_seconds = 600\n";
     let Access { daemon, .. } = start(turn);
     let answer = http(daemon.http, "GET", "/api/turn?user=ada", &[], b"");
     assert_eq!(
@@ -286,7 +289,7 @@ fn turn_credentials_are_those_that_coturn_computes() {
 #[test]
 fn turn_credentials_need_what_the_room_needs() {
     let turn = "require_token = true\nallowed_origins = [\"https://app.example.com\"]\n\
-                [signaling.turn]\nurls = [\"turn:turn.example.com\"]\nsecret = \"north\"\n";
+                [signaling.turn]\nurls = [\"turn:turn.example.com\"]\nsecret_file = \"TURN-SECRET\"\n";
     let Access { daemon, .. } = start(turn);
     let token = token(&daemon, &json!({"topics": ["room"]}));
     let origin = ("Origin", "https://app.example.com");
@@ -305,10 +308,7 @@ fn a_configuration_that_cannot_work_is_refused() {
             "token_key_files` is empty",
         ),
         ("[signaling.turn]\nurls = [\"turn:a\"]\n", "secret_file"),
-        (
-            "[signaling.turn]\nsecret = \"a\"\nsecret_file = \"b\"\n",
-            "both set",
-        ),
+        ("[signaling.turn]\nsecret = \"a\"\n", "is a secret"),
         (
             "[signaling]\nallowed_origins = [\"app.example.com\"]\n",
             "signaling.allowed_origins",
