@@ -180,11 +180,11 @@ def polls(table, server, scratch):
         theirs = polled(peer, f"http://127.0.0.1:{port}/latest-mac.yml?noCache=1jc7")
     table.row(
         "manifest polls, keep-alive",
-        f"{ours[0]:.0f}/s, {ours[1]:.1f} µs each",
-        f"nginx: {theirs[0]:.0f}/s, {theirs[1]:.1f} µs",
+        f"{1e6 / ours[1]:.0f}/s per core ({ours[0]:.0f}/s by the clock)",
+        f"nginx: {1e6 / theirs[1]:.0f}/s per core ({theirs[0]:.0f}/s)",
         f"{ours[1] / theirs[1]:.2f} x its CPU",
         "≥ 20 000/s per core",
-        ours[0] >= 20_000,
+        1e6 / ours[1] >= 20_000,
     )
 
 
@@ -258,7 +258,7 @@ def start(table, binary, state):
     stripped = state.parent / "stripped"
     subprocess.run(["strip", "-o", stripped, binary], check=True)
     size = stripped.stat().st_size / 1e6
-    table.row("stripped binary", f"{size:.1f} MB", bar="≤ 20 MB", held=size <= 20)
+    table.row("stripped binary", f"{size:.2f} MB", bar="≤ 20 MB", held=size <= 20)
 
 
 def deploy_to_s3(table, binary, scratch, body):
