@@ -205,7 +205,7 @@ def downloads(table, server, scratch, artefact):
             stack.enter_context(processes.nginx(scratch / f"nginx-{sendfile}", root, sendfile)) for sendfile in ["on", "off"]
         ]
         ranges = updater_ranges()
-        works = [("300 MB artefact", [], 8), (f"1000 ranges ({len(ranges[0]) / 1e3:.1f} KB header)", ranges, 60)]
+        works = [("300 MB artefact", [], 24), (f"1000 ranges ({len(ranges[0]) / 1e3:.1f} KB header)", ranges, 60)]
         for name, headers, repeat in works:
             ours = fetched(server, port_of(server), headers, repeat)
             on, off = (fetched(peer, port, headers, repeat) for peer, port in peers)
