@@ -14,10 +14,10 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// The longest piece of one promise, bytes.
-pub(super) const PIECE_MOST: u64 = 1024 * 1024;
+pub(super) const PIECE_MOST: u64 = 2 * 1024 * 1024;
 
 /// Never written and never read, so it takes address space but no memory.
-#[expect(clippy::cast_possible_truncation, reason = "a mebibyte fits")]
+#[expect(clippy::cast_possible_truncation, reason = "two mebibytes fit")]
 static PLACEHOLDER: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; PIECE_MOST as usize]));
 
 /// The file pieces that one plain HTTP/1 connection still has to send. Its requests carry a clone in their extensions;
