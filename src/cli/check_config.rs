@@ -32,5 +32,5 @@ pub fn run(file: &Path, json: bool) -> ExitCode {
 
 fn summary(config: &config::Config) -> serde_json::Value {
     let apps: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
-    serde_json::json!({ "ok": true, "apps": apps, "listen": config.http.listen })
+    serde_json::json!({ "ok": true, "apps": apps, "listen": config.http_listen })
 }

@@ -2,12 +2,13 @@
 //! where a default stands.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::hosts::{Acme, Hosts, Https};
 use super::secret::Secret;
 use super::signaling::Signaling;
 use super::types::{AppName, BuilderKeyHash, StorePrefix};
@@ -17,6 +18,8 @@ use super::types::{AppName, BuilderKeyHash, StorePrefix};
 #[serde(default, deny_unknown_fields)]
 pub struct File {
     pub http: Http,
+    pub https: Https,
+    pub acme: Acme,
     pub metrics: Metrics,
     pub log: Log,
     pub store: Store,
@@ -27,14 +30,17 @@ pub struct File {
     /// The products of this daemon. `default` always exists and owns the paths without an app name; the others live
     /// under `/apps/<name>/` and on their own hosts.
     pub apps: BTreeMap<AppName, App>,
+    /// The names this machine answers for. Without any, plain HTTP on `http.listen` is all there is.
+    pub hosts: Hosts,
 }
 
 /// The HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
-    /// Addresses to bind. Sockets inherited from systemd under the name `http` have to be bound to the same ones.
-    pub listen: Vec<SocketAddr>,
+    /// Addresses to bind: without hosts `127.0.0.1:3000`, with hosts `[::]:80` by default. Sockets inherited from systemd
+    /// under the name `http` have to be bound to the same ones.
+    pub listen: Option<Vec<SocketAddr>>,
     /// Threads that serve connections; 0 means one per core.
     pub workers: usize,
     /// Open connections in total; a further one waits in the kernel's queue.
@@ -55,12 +61,29 @@ pub struct Http {
     pub drain_seconds: u64,
     /// Origins whose pages may read answers, `https://app.example.com`; `*` for any. Empty: no CORS header at all.
     pub cors_origins: Vec<String>,
+    /// Proxies in front of us, as addresses or networks (`10.0.0.0/8`): the client's address is taken from
+    /// `X-Forwarded-For` when the connection comes from one of them.
+    pub trusted_proxies: Vec<String>,
+    /// Hosts are served in plain text on `http.listen`, without certificates and redirects, because one of
+    /// `trusted_proxies` terminates TLS.
+    pub behind_proxy: bool,
+}
+
+impl Http {
+    /// Where plain HTTP is served.
+    pub fn listeners(&self, hosts: bool) -> Vec<SocketAddr> {
+        match &self.listen {
+            Some(listen) => listen.clone(),
+            None if hosts => vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80))],
+            None => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 3000))],
+        }
+    }
 }
 
 impl Default for Http {
     fn default() -> Http {
         Http {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 3000))],
+            listen: None,
             workers: 0,
             max_connections: 10_000,
             max_connections_per_address: 1_000,
@@ -71,6 +94,8 @@ impl Default for Http {
             max_streams: 100,
             drain_seconds: 10,
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            behind_proxy: false,
         }
     }
 }

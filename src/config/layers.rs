@@ -106,6 +106,7 @@ const SECRETS: &[&str] = &[
     "store.s3.access_key_id",
     "store.s3.secret_access_key",
     "signaling.turn.secret",
+    "acme.eab_hmac_key",
 ];
 
 /// Any of these means that the deployment wants the bucket, so that a missing one is an error, never the disk.
@@ -175,10 +176,9 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<File, Laye
     if let Some(value) = environment.get("PORT").filter(|value| !value.is_empty()) {
         let wrong = |_| wrong("PORT", value, "a port between 0 and 65535");
         let port: u16 = value.parse().map_err(wrong)?;
-        file.http
-            .listen
-            .iter_mut()
-            .for_each(|address| address.set_port(port));
+        let mut listen = file.http.listeners(!file.hosts.is_empty());
+        listen.iter_mut().for_each(|address| address.set_port(port));
+        file.http.listen = Some(listen);
     }
     Ok(file)
 }

@@ -3,6 +3,7 @@
 mod apps;
 mod checks;
 pub mod file;
+mod hosts;
 pub mod keys;
 mod layers;
 mod ranges;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 pub use apps::App;
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
+pub use hosts::{Acme, Hosts, Https};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::{Signaling, SignalingSecrets};
@@ -27,6 +29,11 @@ pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, subscriber};
 
 pub struct Config {
     pub http: Http,
+    /// Addresses for plain HTTP.
+    pub http_listen: Vec<SocketAddr>,
+    pub https: Https,
+    pub acme: Acme,
+    pub hosts: Hosts,
     pub metrics: Metrics,
     pub log: Log,
     pub store: Store,
@@ -106,10 +113,12 @@ pub fn load(
     credentials: Option<&Path>,
 ) -> Result<Config, ConfigError> {
     let file = layers::load(path, environment)?;
-    if file.http.listen.is_empty() {
+    let http_listen = file.http.listeners(!file.hosts.is_empty());
+    if http_listen.is_empty() {
         return Err(ConfigError::NoListener);
     }
-    checks::listen("http.listen", &file.http.listen)?;
+    checks::listen("http.listen", &http_listen)?;
+    checks::listen("https.listen", &file.https.listen)?;
     checks::listen("metrics.listen", &file.metrics.listen)?;
     checks::listen("signaling.listen", &file.signaling.listen)?;
     for origin in file
@@ -129,6 +138,10 @@ pub fn load(
         store: store::resolve(file.store, credentials)?,
         apps: apps::resolve(file.apps)?,
         http: file.http,
+        http_listen,
+        https: file.https,
+        acme: file.acme,
+        hosts: file.hosts,
         metrics: file.metrics,
         log: file.log,
         deploy: file.deploy,

@@ -18,6 +18,12 @@ pub fn check(file: &File) -> Result<(), ConfigError> {
         .chain(s3(&file.store.s3))
         .chain(deploy(&file.deploy));
     let ranges = ranges
+        .chain([(
+            "https.handshake_timeout_seconds",
+            file.https.handshake_timeout_seconds,
+            1,
+            HOUR,
+        )])
         .chain(others(&file.updates, &file.audit))
         .chain(file.signaling.ranges());
     for (key, value, least, most) in ranges {

@@ -40,7 +40,7 @@ impl Sockets {
                 Err(source) => Err(ListenError::Inherited { name, source }),
             }
         };
-        let (http, http_addresses) = open("http", "http.listen", &config.http.listen)?;
+        let (http, http_addresses) = open("http", "http.listen", &config.http_listen)?;
         let (metrics, metrics_addresses) =
             open("metrics", "metrics.listen", &config.metrics.listen)?;
         let (signaling, signaling_addresses) =
