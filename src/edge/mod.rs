@@ -6,6 +6,7 @@ pub mod limits;
 pub mod listener;
 pub mod measure;
 mod request;
+pub mod tls;
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -1,0 +1,148 @@
+//! The certificates in force, by name, and the answers to a CA's challenges. Whoever obtains a certificate puts it here;
+//! a handshake reads without a lock and without waiting.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+/// ALPN protocol of a CA that validates a name (RFC 8737 §3).
+pub const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// A cheap handle; every copy shows the same certificates.
+#[derive(Clone, Default)]
+pub struct Certificates {
+    shared: Arc<Shared>,
+}
+
+/// Maps are replaced whole: they change a few times a day and are read by every handshake.
+#[derive(Default)]
+struct Shared {
+    certificates: ArcSwap<HashMap<String, Entry>>,
+    challenges: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+    http_challenges: ArcSwap<HashMap<String, String>>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    key: Arc<CertifiedKey>,
+    expires: Option<Timestamp>,
+}
+
+impl Certificates {
+    /// From now on handshakes for `name` (lower case; `*.example.com` for one label below) get this certificate.
+    pub fn set(&self, name: &str, key: Arc<CertifiedKey>) {
+        let expires = key
+            .cert
+            .first()
+            .and_then(|certificate| expiry_of(certificate));
+        let entry = Entry { key, expires };
+        change(&self.shared.certificates, |map| {
+            map.insert(name.to_owned(), entry.clone());
+        });
+    }
+
+    /// Handshakes for `name` are refused from now on.
+    pub fn remove(&self, name: &str) {
+        change(&self.shared.certificates, |map| {
+            map.remove(name);
+        });
+    }
+
+    /// When the certificate of `name` stops being valid; none without one, or when it cannot be read.
+    pub fn expiry(&self, name: &str) -> Option<Timestamp> {
+        self.shared.certificates.load().get(name)?.expires
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.shared.certificates.load().keys().cloned().collect()
+    }
+
+    /// The certificate for a server name: of that name, else of the wildcard one label above it (RFC 6125 §6.4.3).
+    pub fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let map = self.shared.certificates.load();
+        let found = map.get(name).or_else(|| {
+            let (_, parent) = name.split_once('.')?;
+            map.get(&format!("*.{parent}"))
+        });
+        found.map(|entry| entry.key.clone())
+    }
+
+    /// Answers a CA that validates `name` by TLS-ALPN-01; nobody else is shown this certificate (RFC 8737 §3).
+    pub fn set_challenge(&self, name: &str, key: Arc<CertifiedKey>) {
+        change(&self.shared.challenges, |map| {
+            map.insert(name.to_owned(), key.clone());
+        });
+    }
+
+    pub fn clear_challenge(&self, name: &str) {
+        change(&self.shared.challenges, |map| {
+            map.remove(name);
+        });
+    }
+
+    pub fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.shared.challenges.load().get(name).cloned()
+    }
+
+    /// Answers a CA that validates by HTTP-01 under `/.well-known/acme-challenge/` (RFC 8555 §8.3).
+    pub fn set_http_challenge(&self, token: &str, key_authorization: &str) {
+        change(&self.shared.http_challenges, |map| {
+            map.insert(token.to_owned(), key_authorization.to_owned());
+        });
+    }
+
+    pub fn clear_http_challenge(&self, token: &str) {
+        change(&self.shared.http_challenges, |map| {
+            map.remove(token);
+        });
+    }
+
+    pub fn http_challenge(&self, token: &str) -> Option<String> {
+        self.shared.http_challenges.load().get(token).cloned()
+    }
+}
+
+/// Writers are few and may race: the change is made again on what the other one left.
+fn change<V: Clone>(map: &ArcSwap<HashMap<String, V>>, edit: impl Fn(&mut HashMap<String, V>)) {
+    map.rcu(|current| {
+        let mut next = HashMap::clone(current);
+        edit(&mut next);
+        next
+    });
+}
+
+fn expiry_of(certificate: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?; // the caller says which name
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok() // nobody asks after the year 9999
+}
+
+impl ResolvesServerCert for Certificates {
+    /// A client that offers `acme-tls/1` and nothing else gets the challenge of the name; every other one its
+    /// certificate. Without a name there is neither.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name()?.to_ascii_lowercase();
+        if is_challenge(&hello) {
+            return self.challenge(&name);
+        }
+        self.find(&name)
+    }
+}
+
+/// Whether a CA asks for the answer to its challenge.
+pub fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    let Some(mut offered) = hello.alpn() else {
+        return false;
+    };
+    offered.next() == Some(ACME_TLS) && offered.next().is_none()
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
