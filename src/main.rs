@@ -3,11 +3,12 @@
 //! Rooms follow what arrives, not the kind of code. A room uses only rooms below it (`tests/it/layers.rs` checks):
 //!
 //! ```text
-//! main > cli > daemon > { edge, api } > { release, signaling } > store > { audit, metrics } > config > systemd > tasks > { clock, cause }
+//! main > cli > daemon > { edge, api } > content > { release, signaling } > store > { audit, metrics } > config > systemd > tasks > { clock, cause }
 //! ```
 //!
 //! - `edge` accepts a connection, reads a request, gives it an id and a deadline, and writes its access line;
 //! - `api` turns a request into a call of a room and the outcome into an answer;
+//! - `content` sends files: preconditions, ranges, bodies in bounded memory;
 //! - `release` owns the log of releases: what every client sees is a fold of its records;
 //! - `signaling` passes messages between the browsers of one room;
 //! - `store` keeps objects on disk or in a bucket;
@@ -19,6 +20,7 @@ mod cause;
 mod cli;
 mod clock;
 mod config;
+mod content;
 mod daemon;
 mod edge;
 mod metrics;

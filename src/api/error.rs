@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use crate::audit::AuditError;
 use crate::cause::chain;
 use crate::config::REQUEST_ID;
+use crate::content::ContentError;
 use crate::release::body::error::{BodyError, Problem, Refusal};
 use crate::release::path::ReleasePath;
 use crate::release::{PublishError, StagingError};
@@ -79,8 +80,6 @@ pub enum ApiError {
     Busy,
     #[error("Precondition failed")]
     PreconditionFailed,
-    #[error("Range not satisfiable")]
-    Range { size: u64 },
     #[error("the deploy body was refused")]
     Refused(#[source] Refusal),
     #[error("a deploy failed")]
@@ -89,16 +88,10 @@ pub enum ApiError {
     Audit(#[from] AuditError),
     #[error("the releases are not known")]
     Unknown,
-    #[error("a file cannot be read")]
-    Read(#[source] StoreError),
+    #[error(transparent)]
+    Content(#[from] ContentError),
     #[error("a task of the request was cut")]
     Cut,
-    #[error("{path} has {found} bytes in the store, {recorded} in its record")]
-    Size {
-        path: String,
-        found: u64,
-        recorded: u64,
-    },
 }
 
 impl From<BodyError<StagingError>> for ApiError {
@@ -132,17 +125,21 @@ impl ApiError {
             ApiError::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             ApiError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::ContentType | ApiError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ApiError::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            ApiError::Content(ContentError::Range { .. }) => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::TooManyKeys { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::Refused(refusal) if refusal.limit().is_some() => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             ApiError::Refused(_) => StatusCode::BAD_REQUEST,
             ApiError::Deploy(error) => publish_status(error),
-            ApiError::Read(error) if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Content(ContentError::Read(error)) if error.is_unavailable() => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ApiError::Busy | ApiError::Unknown | ApiError::Cut => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Audit(_) => StatusCode::INSUFFICIENT_STORAGE,
-            ApiError::Read(_) | ApiError::Size { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Content(ContentError::Read(_) | ContentError::Size { .. }) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -156,10 +153,15 @@ impl ApiError {
             }
             ApiError::Audit(_) => json!({ "error": "Storage full" }),
             ApiError::Unknown | ApiError::Cut => json!({ "error": "Temporarily unavailable" }),
-            ApiError::Read(error) if error.is_unavailable() => {
+            ApiError::Content(ContentError::Range { .. }) => {
+                json!({ "error": "Range not satisfiable" })
+            }
+            ApiError::Content(ContentError::Read(error)) if error.is_unavailable() => {
                 json!({ "error": "Temporarily unavailable" })
             }
-            ApiError::Read(_) | ApiError::Size { .. } => json!({ "error": "internal" }),
+            ApiError::Content(ContentError::Read(_) | ContentError::Size { .. }) => {
+                json!({ "error": "internal" })
+            }
             ApiError::NotFound
             | ApiError::ManifestNotFound
             | ApiError::MethodNotAllowed
@@ -179,8 +181,7 @@ impl ApiError {
             | ApiError::Stalled
             | ApiError::Incomplete
             | ApiError::Busy
-            | ApiError::PreconditionFailed
-            | ApiError::Range { .. } => json!({ "error": self.to_string() }),
+            | ApiError::PreconditionFailed => json!({ "error": self.to_string() }),
         }
     }
 
@@ -196,7 +197,7 @@ impl ApiError {
             ApiError::TooManyKeys { retry_seconds } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_seconds));
             }
-            ApiError::Range { size } => {
+            ApiError::Content(ContentError::Range { size }) => {
                 if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
                     headers.insert(header::CONTENT_RANGE, value);
                 }

@@ -4,13 +4,10 @@
 
 mod apps;
 mod auth;
-mod conditional;
-mod content;
 mod deploy;
 mod docs;
 mod error;
 mod health;
-mod ranges;
 mod receive;
 mod serve;
 mod signaling;

@@ -3,18 +3,17 @@
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body::Body as _;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::conditional::{self, Verdict};
 use super::error::ApiError;
-use super::ranges::{self, Multipart, Selection};
-use super::{Api, content, seconds_since};
+use super::{Api, seconds_since};
 use crate::config::{self, Artifacts};
+use crate::content::conditional::{self, Verdict};
+use crate::content::ranges::Selection;
+use crate::content::{self, Content, Source, not_modified, set, whole};
 use crate::release::path::normalised;
 use crate::release::{File, Synced};
-use crate::store::sendfile::FileQueue;
 
 /// Seconds since the store was last seen, on answers that may be out of date.
 pub const STALE: HeaderName = HeaderName::from_static("x-seance-stale");
@@ -65,43 +64,19 @@ pub async fn file(
     if let Some(bytes) = &file.inline {
         return Ok(whole(head, file.size, Body::from(bytes.clone())));
     }
-    let selection = select(api, file, &etag, request);
+    let selection = content::select(request, &etag, file.size, api.updates.max_ranges);
     if door == Door::Feed
         && let Some(location) = redirect(api, app, file, request, &selection)
     {
         return Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response());
     }
-    // For HEAD the store is not asked.
-    let with_body = request.method != Method::HEAD;
-    let queue = request.extensions.get::<FileQueue>().cloned();
-    match selection {
-        Selection::Whole if with_body => {
-            let body = content::range(&api.store, file, 0..file.size, queue).await?;
-            Ok(whole(head, file.size, body))
-        }
-        Selection::Whole => Ok(whole(head, file.size, Body::empty())),
-        Selection::Refused => Err(ApiError::Range { size: file.size }),
-        Selection::One(range) => {
-            let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
-            let length = range.end - range.start;
-            let mut response = partial(
-                head,
-                length,
-                content::range(&api.store, file, range, queue).await?,
-            );
-            set(response.headers_mut(), header::CONTENT_RANGE, content_range);
-            Ok(response)
-        }
-        Selection::Many(ranges) => {
-            let multipart = Multipart::new(&file.sha256, &file.content_type, file.size, ranges);
-            let content_type = multipart.content_type();
-            let body = content::parts(&api.store, file, multipart, queue).await?;
-            // Exact: asking the body spares a second formatting of a thousand part heads.
-            let mut response = partial(head, body.size_hint().lower(), body);
-            set(response.headers_mut(), header::CONTENT_TYPE, content_type);
-            Ok(response)
-        }
-    }
+    let content = Content {
+        content_type: &file.content_type,
+        size: file.size,
+        boundary: file.boundary(),
+        source: Source::Stored(&api.store, file),
+    };
+    Ok(content.answer(head, selection, request).await?)
 }
 
 /// The public address of a file: the CDN's, else ours without a host, for we may have many.
@@ -109,23 +84,6 @@ pub fn public_url(app: &config::App, path: &str) -> String {
     let base = app.cdn_endpoint.as_deref().unwrap_or_default();
     let prefix = utf8_percent_encode(app.prefix.as_str(), ESCAPED);
     format!("{base}/{prefix}/{}", utf8_percent_encode(path, ESCAPED))
-}
-
-/// RFC 9110 §14.2: `Range` means something for GET only.
-fn select(api: &Api, file: &File, etag: &str, request: &Parts) -> Selection {
-    let field = request
-        .headers
-        .get(header::RANGE)
-        .and_then(|field| field.to_str().ok());
-    match field {
-        Some(field)
-            if request.method == Method::GET
-                && conditional::range_counts(&request.headers, etag) =>
-        {
-            ranges::select(field, file.size, api.updates.max_ranges)
-        }
-        _ => Selection::Whole,
-    }
 }
 
 /// Where to send a download instead. CDNs answer several ranges wrongly, so those stay here; so does everything while
@@ -172,36 +130,4 @@ fn describe(file: &File, etag: &str, synced: Synced) -> HeaderMap {
         headers.insert(STALE, HeaderValue::from(seconds_since(since)));
     }
     headers
-}
-
-fn whole(headers: HeaderMap, length: u64, body: Body) -> Response {
-    with_length(StatusCode::OK, headers, length, body)
-}
-
-fn partial(headers: HeaderMap, length: u64, body: Body) -> Response {
-    with_length(StatusCode::PARTIAL_CONTENT, headers, length, body)
-}
-
-fn with_length(status: StatusCode, mut headers: HeaderMap, length: u64, body: Body) -> Response {
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-/// RFC 9110 §15.4.5: without the fields that describe a content.
-fn not_modified(mut headers: HeaderMap) -> Response {
-    headers.remove(header::CONTENT_TYPE);
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    *response.headers_mut() = headers;
-    response
-}
-
-/// Sets a field whose value cannot hold what a header must not: hashes, dates, numbers, our own table of types.
-fn set<V: TryInto<HeaderValue>>(headers: &mut HeaderMap, name: HeaderName, value: V) {
-    if let Ok(value) = value.try_into() {
-        headers.insert(name, value);
-    }
 }

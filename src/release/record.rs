@@ -109,6 +109,13 @@ impl File {
         format!("\"{}\"", hex::encode(&self.sha256[..16]))
     }
 
+    /// Half of the content's hash, for a boundary that does not stand in the content.
+    pub fn boundary(&self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.sha256[..16]);
+        half
+    }
+
     /// Whether both are the same object to whoever downloads it.
     pub fn same_object(&self, other: &File) -> bool {
         self.sha256 == other.sha256

@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["cache"],
     &["release", "media", "signaling", "cdc", "backup"],
+    &["content"],
     &["edge", "api"],
     &["daemon"],
     &["cli"],

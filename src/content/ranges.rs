@@ -137,14 +137,14 @@ pub struct Multipart {
 }
 
 impl Multipart {
-    /// `digest` is the content's SHA-256: a boundary made of it cannot stand in the content.
+    /// `boundary` is part of a hash of the content, so it cannot stand in it but by a chance of 1 in 2^128 per byte.
     pub fn new(
-        digest: &[u8; 32],
+        boundary: &[u8; 16],
         content_type: &str,
         size: u64,
         ranges: Vec<Range<u64>>,
     ) -> Multipart {
-        let boundary = hex::encode(&digest[..16]);
+        let boundary = hex::encode(boundary);
         Multipart {
             boundary,
             content_type: content_type.to_owned(),

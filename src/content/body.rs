@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-use super::error::ApiError;
+use super::ContentError;
 use super::ranges::{Multipart, runs};
 use crate::cause::chain;
 use crate::release::File;
@@ -26,14 +26,14 @@ pub async fn range(
     file: &File,
     range: Range<u64>,
     queue: Option<FileQueue>,
-) -> Result<Body, ApiError> {
+) -> Result<Body, ContentError> {
     let length = range.end - range.start;
     if length == 0 {
         return Ok(Body::empty());
     }
     let Object { key, body, .. } = open(store, file, range).await?;
     Ok(match body {
-        store::Body::File { file, range } => file_body(key, file, vec![Part::Range(range)], queue),
+        store::Body::File { file, range } => local(key, file, range, queue),
         store::Body::Stream(stream) => exact(stream, length),
     })
 }
@@ -44,7 +44,7 @@ pub async fn parts(
     file: &File,
     multipart: Multipart,
     queue: Option<FileQueue>,
-) -> Result<Body, ApiError> {
+) -> Result<Body, ContentError> {
     let mut reads: VecDeque<Range<u64>> = runs(&multipart.ranges)
         .into_iter()
         .map(|run| run.span)
@@ -53,7 +53,7 @@ pub async fn parts(
     let Object { key, body, .. } = open(store, file, first.clone()).await?;
     let stream = match body {
         store::Body::File { file, .. } => {
-            return Ok(file_body(key, file, file_parts(&multipart), queue));
+            return Ok(local_parts(key, file, &multipart, queue));
         }
         store::Body::Stream(stream) => stream,
     };
@@ -79,6 +79,43 @@ pub async fn parts(
         Box::pin(stream::try_unfold(parts, Parts::step)),
         length,
     ))
+}
+
+/// The bytes of `range` of a file of this machine.
+pub fn local(
+    key: Key,
+    file: Arc<std::fs::File>,
+    range: Range<u64>,
+    queue: Option<FileQueue>,
+) -> Body {
+    file_body(key, file, vec![Part::Range(range)], queue)
+}
+
+/// The parts of a `multipart/byteranges` content that is a file of this machine.
+pub fn local_parts(
+    key: Key,
+    file: Arc<std::fs::File>,
+    multipart: &Multipart,
+    queue: Option<FileQueue>,
+) -> Body {
+    file_body(key, file, file_parts(multipart), queue)
+}
+
+/// The bytes of `range`, which lies within them.
+pub fn slice(bytes: &Bytes, range: &Range<u64>) -> Bytes {
+    let within = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+    bytes.slice(within(range.start)..within(range.end))
+}
+
+/// The whole `multipart/byteranges` content of bytes in memory. It is at most as long as they and its frame.
+pub fn joined(bytes: &Bytes, multipart: &Multipart) -> Bytes {
+    let mut joined = BytesMut::new();
+    for (index, range) in multipart.ranges.iter().enumerate() {
+        joined.extend_from_slice(multipart.head(index, range).as_bytes());
+        joined.extend_from_slice(&slice(bytes, range));
+    }
+    joined.extend_from_slice(multipart.tail().as_bytes());
+    joined.freeze()
 }
 
 /// A file can be read at any place, so nothing between the ranges is.
@@ -109,15 +146,15 @@ fn cut_off(error: &(dyn std::error::Error + 'static)) {
     tracing::error!(error = %chain(error), "a download is cut off: its file cannot be read on");
 }
 
-async fn open(store: &Store, file: &File, range: Range<u64>) -> Result<Object, ApiError> {
+async fn open(store: &Store, file: &File, range: Range<u64>) -> Result<Object, ContentError> {
     let object = store
         .get(&file.content.key(), Some(range))
         .await
-        .map_err(ApiError::Read)?;
+        .map_err(ContentError::Read)?;
     if object.size == file.size {
         return Ok(object);
     }
-    Err(ApiError::Size {
+    Err(ContentError::Size {
         path: file.path.to_string(),
         found: object.size,
         recorded: file.size,
