@@ -1,0 +1,315 @@
+# Evaluates the module of this checkout in a NixOS of another one, and gives what tests/nix/run checks.
+{
+  # A checkout with `nixos/` and `lib/`; with `pkgs/top-level` its packages are used, else stand-ins.
+  nixpkgs,
+  # File with the names of packages that the modules of that checkout ask for.
+  names,
+  # Checkouts of the flake's other inputs, or null.
+  disko ? null,
+  sops-nix ? null,
+  nixos-anywhere ? null,
+  devenv ? null,
+  system ? "x86_64-linux",
+}:
+let
+  lib = import (nixpkgs + "/lib");
+  stand-ins = import ./stand-ins.nix {
+    inherit lib system;
+    names = lib.filter (name: name != "") (lib.splitString "\n" (builtins.readFile names));
+  };
+  pkgs =
+    if builtins.pathExists (nixpkgs + "/pkgs/top-level/default.nix") then
+      import nixpkgs { inherit system; }
+    else
+      stand-ins;
+
+  # A release of seance is not built to be evaluated; the units name the place where the lab puts it.
+  seance =
+    derivation {
+      name = "seance-0.1.0";
+      inherit system;
+      builder = "/bin/sh";
+    }
+    // {
+      meta.mainProgram = "seance";
+    };
+
+  nixos =
+    modules:
+    import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      inherit lib system;
+      modules = [
+        { nixpkgs.pkgs = pkgs; }
+        ../../nix/module.nix
+        { services.seance.package = seance; }
+      ]
+      ++ modules;
+    };
+  # The least that NixOS asks of any machine.
+  machine = {
+    boot.loader.grub.enable = false;
+    fileSystems."/".device = "/dev/vda1";
+    system.stateVersion = lib.trivial.release;
+    documentation.enable = false;
+  };
+
+  toml = import ./toml.nix { inherit lib; };
+  failed = config: map (a: a.message) (lib.filter (a: !a.assertion) config.assertions);
+  isOurs = name: lib.hasPrefix "seance" name;
+
+  good =
+    file:
+    let
+      inherit (nixos [ machine file ]) config;
+      units = lib.filterAttrs (name: unit: isOurs name && unit.enable) config.systemd.units;
+    in
+    {
+      failed = failed config;
+      warnings = config.warnings;
+      environment = config.services.seance.expectedEnvironment;
+      files = {
+        "config.toml" = toml config.services.seance.configuration;
+      }
+      // lib.mapAttrs (_: unit: unit.text) units;
+      aliases = lib.mapAttrs (_: unit: unit.aliases) units;
+      firewall = config.networking.firewall.allowedTCPPorts;
+      tmpfiles = config.systemd.tmpfiles.settings.seance or { };
+    };
+  bad =
+    file:
+    let
+      fixture = import file;
+    in
+    {
+      inherit (fixture) message;
+      failed = failed (nixos [ machine fixture.module ]).config;
+    };
+  each =
+    check: directory:
+    lib.mapAttrs' (
+      name: _: lib.nameValuePair (lib.removeSuffix ".nix" name) (check (directory + "/${name}"))
+    ) (builtins.readDir directory);
+
+  # The droplet of the template, and what it would be with other modules.
+  droplet =
+    modules:
+    (nixos (
+      [
+        (disko + "/module.nix")
+        ../../nix/disko.nix
+        ../../nix/host.nix
+        ../../nix/digitalocean.nix
+        ../../nix/templates/default/configuration.nix
+        { documentation.enable = false; system.stateVersion = lib.mkForce lib.trivial.release; }
+      ]
+      ++ modules
+    )).config;
+in
+{
+  good = each good ./fixtures/good;
+  bad = each bad ./fixtures/bad;
+  droplet =
+    let
+      config = droplet [ ];
+    in
+    {
+      failed = failed config;
+      drvPath = config.system.build.toplevel.drvPath;
+      format = config.system.build.diskoScriptNoDeps.drvPath;
+      firewall = config.networking.firewall.allowedTCPPorts;
+    };
+  # Why the first authors gave NixOS up after an afternoon, each with what is so now (true) and a control (a message).
+  causes = {
+    "1: the disk that disko boots from and grub.device are the same" = {
+      now =
+        let
+          # As they had it; EFI, which is on besides, would hide the fault.
+          config = droplet [
+            {
+              boot.loader.grub.device = "/dev/vda";
+              boot.loader.grub.efiSupport = lib.mkForce false;
+              boot.loader.grub.efiInstallAsRemovable = lib.mkForce false;
+            }
+          ];
+        in
+        failed config == [ ] && config.boot.loader.grub.devices == [ "/dev/vda" ];
+      control = failed (
+        droplet [
+          {
+            boot.loader.grub.devices = lib.mkOverride 40 [ "/dev/vda" "/dev/vda" ];
+            boot.loader.grub.efiSupport = lib.mkForce false;
+            boot.loader.grub.efiInstallAsRemovable = lib.mkForce false;
+          }
+        ]
+      );
+      message = "You cannot have duplicated devices in mirroredBoots";
+    };
+    "2: nobody's key in the new system" = {
+      now = (droplet [ ]).users.users.root.openssh.authorizedKeys.keys != [ ];
+      control = failed (droplet [ { seance.host.sshKeys = lib.mkForce [ ]; } ]);
+      message = "seance.host.sshKeys is empty: after the installation nobody could log in";
+    };
+    "2: DHCP on a droplet, which has none" =
+      let
+        inherit (droplet [ ]) networking services;
+      in
+      {
+        now =
+          !networking.useDHCP
+          && services.cloud-init.enable
+          && services.cloud-init.network.enable
+          && services.cloud-init.settings.datasource_list == [ "ConfigDrive" "DigitalOcean" ];
+      };
+    "3: too little memory for the installer" = {
+      now = failed (
+        droplet [
+          {
+            seance.host = {
+              memoryMiB = lib.mkForce 1024;
+              installMemoryMiB = lib.mkForce 2048;
+            };
+          }
+        ]
+      ) == [ ];
+      control = failed (
+        droplet [
+          {
+            seance.host = {
+              memoryMiB = lib.mkForce 1024;
+              installMemoryMiB = lib.mkForce 1024;
+            };
+          }
+        ]
+      );
+      message = "the installer runs in memory and needs 1536 MiB";
+    };
+    "3: 1 GB without swap" = {
+      now = (droplet [ ]).swapDevices != [ ];
+      control = failed (
+        droplet [
+          {
+            seance.host = {
+              memoryMiB = lib.mkForce 1024;
+              swapMiB = 0;
+            };
+          }
+        ]
+      );
+      message = "Give it a swap of 1024 MiB or more";
+    };
+    "5: a service that pulls and builds at boot" =
+      let
+        inherit (droplet [ ]) systemd services;
+        started = map (unit: unit.text) (lib.attrValues systemd.units);
+      in
+      {
+        now =
+          lib.hasPrefix "${services.seance.package}/bin/seance " systemd.services.seance-backend.serviceConfig.ExecStart
+          && !lib.any (text: builtins.match ".*(git pull|git clone|devenv|nix develop|nix-shell).*" text != null) started;
+      };
+  };
+  options = import ../../nix/options.nix {
+    inherit lib;
+    inherit (nixos [ machine ../../nix/host.nix ]) options;
+  };
+  # flake.nix itself, with the checkouts in the place of its inputs.
+  flake =
+    let
+      self = outputs // {
+        outPath = toString ../..;
+      };
+      outputs = (import ../../flake.nix).outputs {
+        inherit self;
+        nixpkgs = {
+          lib = lib // {
+            nixosSystem =
+              arguments:
+              import (nixpkgs + "/nixos/lib/eval-config.nix") {
+                inherit lib;
+                system = null;
+                modules = [
+                  {
+                    nixpkgs.pkgs = pkgs;
+                    services.seance.package = lib.mkForce seance;
+                    system.stateVersion = lib.mkForce lib.trivial.release;
+                  }
+                ]
+                ++ arguments.modules;
+              };
+          };
+          legacyPackages = lib.genAttrs [
+            "x86_64-linux"
+            "aarch64-linux"
+            "x86_64-darwin"
+            "aarch64-darwin"
+          ] (_: pkgs);
+        };
+        disko.nixosModules.disko = disko + "/module.nix";
+        sops-nix.nixosModules.sops = if sops-nix == null then { } else sops-nix + "/modules/sops";
+        inherit nixos-anywhere;
+        crane = null;
+      };
+    in
+    {
+      outputs = lib.attrNames outputs;
+      droplet = outputs.nixosConfigurations.seance-backend.config.system.build.toplevel.drvPath;
+      # From a Mac, too: the fourth cause.
+      install = outputs.apps.aarch64-darwin.install.program;
+      switch = outputs.apps.aarch64-darwin.switch.program;
+      shell = outputs.devShells.aarch64-darwin.default.drvPath;
+      template = builtins.pathExists outputs.templates.default.path;
+    };
+  # The tests of whole machines, as far as they can be evaluated without running one.
+  vm = lib.mapAttrs (
+    file: _:
+    let
+      test = import (../../nix/vm + "/${file}") { module = ../../nix/module.nix; };
+      node = lib.head (lib.attrValues (removeAttrs test.nodes [ "acme" "client" ]));
+    in
+    {
+      inherit (test) name;
+      failed =
+        if lib.isFunction node && (lib.functionArgs node) ? nodes then
+          "not evaluated: it refers to the other machines"
+        else
+          failed (nixos [ machine node ]).config;
+    }
+  ) (builtins.readDir ../../nix/vm);
+  # devenv.nix in devenv's own modules, with each of its profiles.
+  devenv =
+    let
+      evaluated =
+        extra:
+        (lib.evalModules {
+          modules = [
+            (devenv + "/src/modules/top-level.nix")
+            ../../devenv.nix
+            {
+              devenv.root = "/project";
+              devenv.dotfile = "/project/.devenv";
+              devenv.state = "/project/.devenv/state";
+              devenv.runtime = "/run/devenv";
+              devenv.tmpdir = "/run";
+              devenv.cli.version = lib.mkDefault null;
+            }
+          ]
+          ++ extra;
+          specialArgs = {
+            inherit pkgs;
+            inputs = { };
+          };
+        }).config;
+      profile = name: evaluated [ (evaluated [ ]).profiles.${name}.module ];
+      seen = config: {
+        processes = lib.attrNames config.processes;
+        inherit (config.processes.seance) exec env;
+        watch = map toString config.processes.seance.watch.paths;
+        toml = toml config.seance.settings;
+      };
+    in
+    {
+      default = seen (evaluated [ ]);
+    }
+    // lib.genAttrs [ "prod" "s3" "postgres" "nats" ] (name: seen (profile name));
+  inherit nixos machine pkgs lib;
+}
