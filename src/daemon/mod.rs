@@ -7,6 +7,7 @@ mod ready;
 mod reload;
 mod rooms;
 mod sockets;
+mod startup_code;
 mod state;
 mod watchdog;
 
@@ -156,6 +157,9 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     greeting::name_keyless(&config.apps);
     greeting::print(&sockets.addresses, made);
     watchdog::start(&tasks, environment.watchdog, own_address);
+    if let Err(error) = startup_code::give_back() {
+        tracing::warn!(error = %chain(&error), "the memory of start-up code is kept");
+    }
 
     let window = Duration::from_secs(config.http.drain_seconds);
     let reloader = reload::Reloader::new(source, config, logging);
