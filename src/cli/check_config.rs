@@ -4,16 +4,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cause::chain;
-use crate::config;
+use crate::config::{self, Config, Place, Target};
 
 pub fn run(file: &Path, json: bool) -> ExitCode {
     let checked = config::load(Some(file), &config::environment(), None);
     match &checked {
         Ok(config) if json => super::print(&format!("{}\n", summary(config))),
         Ok(config) => super::print(&format!(
-            "{}: right ({} app(s))\n",
+            "{}: right ({} app(s))\n{}",
             file.display(),
-            config.apps.len()
+            config.apps.len(),
+            explanation(config)
         )),
         Err(error) if json => {
             super::print(&format!(
@@ -30,7 +31,70 @@ pub fn run(file: &Path, json: bool) -> ExitCode {
     }
 }
 
-fn summary(config: &config::Config) -> serde_json::Value {
+fn summary(config: &Config) -> serde_json::Value {
     let apps: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
-    serde_json::json!({ "ok": true, "apps": apps, "listen": config.http_listen })
+    let hosts: Vec<serde_json::Value> = config
+        .table
+        .hosts()
+        .iter()
+        .map(|host| {
+            let routes = host.routes.iter().map(|route| {
+                serde_json::json!({
+                    "path": format!("{}/", route.prefix),
+                    "to": target(&route.route.to),
+                    "place": place(&route.place),
+                })
+            });
+            serde_json::json!({
+                "host": host.name,
+                "place": place(&host.place),
+                "routes": routes.collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "ok": true,
+        "apps": apps,
+        "listen": config.http_listen,
+        "hosts": hosts,
+    })
+}
+
+/// For each host and path what answers, and what says so.
+fn explanation(config: &Config) -> String {
+    let mut text = String::new();
+    for host in config.table.hosts() {
+        text += &format!("\n{}   ({})\n", host.name, host.place);
+        for route in &host.routes {
+            let path = format!("{}/", route.prefix);
+            let to = target(&route.route.to);
+            text += &format!("  {path:<24} {to}   ({})\n", route.place);
+        }
+    }
+    text
+}
+
+fn target(to: &Target) -> String {
+    match to {
+        Target::Backend => "backend".to_owned(),
+        Target::Signaling => "signaling".to_owned(),
+        Target::Files(files) => match (&files.app, &files.directory) {
+            (Some(app), _) => format!("files of the app {app}"),
+            (None, Some(directory)) => format!("files in {}", directory.display()),
+            (None, None) => "files".to_owned(),
+        },
+        Target::Proxy(proxy) => {
+            let upstreams: Vec<String> = proxy.upstreams.iter().map(ToString::to_string).collect();
+            format!("proxy to {}", upstreams.join(", "))
+        }
+        Target::Redirect(redirect) => format!("{} to {}", redirect.status, redirect.location),
+        Target::Respond(respond) => format!("always {}", respond.status),
+    }
+}
+
+fn place(place: &Place) -> serde_json::Value {
+    match place {
+        Place::File { path, line } => serde_json::json!({ "file": path, "line": line }),
+        Place::Variable(name) => serde_json::json!({ "variable": name }),
+    }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::routes::Route;
 use super::secret::Secret;
 use super::types::AppName;
 
@@ -81,6 +82,7 @@ pub struct Host {
     pub certificate_file: Option<PathBuf>,
     /// PEM file with its key; a relative name is looked up in systemd's credentials directory.
     pub key_file: Option<PathBuf>,
+    /// What answers under its paths. Without any, the backend answers everything.
     pub routes: Vec<Route>,
 }
 
@@ -90,31 +92,6 @@ pub enum HostTls {
     Acme,
     Local,
     Off,
-}
-
-/// What answers under a path; the longest path wins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    /// A prefix that ends where a segment ends: `/api` is `/api` and `/api/…`, not `/apix`.
-    #[serde(default = "root")]
-    pub path: String,
-    pub to: Target,
-}
-
-fn root() -> String {
-    "/".to_owned()
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
-    Backend,
-    Signaling,
-    Files(Files),
-    Proxy(Proxy),
-    Redirect(Redirect),
-    Respond(Respond),
 }
 
 /// Files of a directory, or the `web/` tree of an app's newest deploy.
@@ -131,33 +108,6 @@ pub struct Files {
 pub struct Proxy {
     /// `http://127.0.0.1:8080`, `h2c://…` or `https://…`.
     pub upstreams: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Redirect {
-    /// An address, or a path on the same host.
-    pub location: String,
-    #[serde(default = "permanent")]
-    pub status: u16,
-}
-
-fn permanent() -> u16 {
-    308
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Respond {
-    pub status: u16,
-    #[serde(default)]
-    pub body: String,
-    #[serde(default = "plain")]
-    pub content_type: String,
-}
-
-fn plain() -> String {
-    "text/plain; charset=utf-8".to_owned()
 }
 
 pub type Hosts = BTreeMap<String, Host>;

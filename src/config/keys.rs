@@ -56,10 +56,40 @@ impl Keys {
         let named = node
             .get("properties")
             .and_then(|properties| properties.get(key));
-        named.or_else(|| {
-            node.get("additionalProperties")
-                .filter(|any| any.is_object())
-        })
+        named
+            .or_else(|| {
+                node.get("additionalProperties")
+                    .filter(|any| any.is_object())
+            })
+            .or_else(|| {
+                self.choices(node)
+                    .find_map(|choice| self.child(choice, key))
+            })
+    }
+
+    /// What one of several kinds of value can be: `"backend"`, `{ files = … }`.
+    fn choices<'a>(&'a self, node: &'a Value) -> impl Iterator<Item = &'a Value> {
+        let choices = self.resolve(node).get("oneOf").and_then(Value::as_array);
+        choices.into_iter().flatten()
+    }
+
+    /// The tables among the choices, by the name that stands for each.
+    pub fn tables<'a>(&'a self, node: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let properties = self
+            .choices(node)
+            .filter_map(|choice| choice.get("properties")?.as_object());
+        properties.flat_map(|tables| tables.iter().map(|(name, table)| (name.as_str(), table)))
+    }
+
+    /// Whether the keys of a table are known, as opposed to a table where none belongs.
+    pub fn is_table(&self, node: &Value) -> bool {
+        matches!(self.kind(node), Kind::Section | Kind::Map)
+            || self.choices(node).any(|choice| self.is_table(choice))
+    }
+
+    /// What a list consists of.
+    pub fn item<'a>(&'a self, node: &'a Value) -> Option<&'a Value> {
+        self.resolve(node).get("items")
     }
 
     pub fn at<'a>(&'a self, path: &[String]) -> Option<&'a Value> {
@@ -84,12 +114,22 @@ impl Keys {
         }
     }
 
+    fn names<'a>(&'a self, section: &'a Value) -> Vec<&'a str> {
+        let node = self.resolve(section);
+        let own = node.get("properties").and_then(Value::as_object);
+        let own = own
+            .into_iter()
+            .flat_map(|own| own.keys().map(String::as_str));
+        own.chain(self.choices(node).flat_map(|choice| self.names(choice)))
+            .collect()
+    }
+
     /// The known key in the same section that `key` resembles most.
     pub fn nearest<'a>(&'a self, section: &'a Value, key: &str) -> Option<&'a str> {
-        let properties = self.resolve(section).get("properties")?.as_object()?;
-        let scored = properties
-            .keys()
-            .map(|known| (strsim::jaro_winkler(known, key), known.as_str()));
+        let scored = self
+            .names(section)
+            .into_iter()
+            .map(|known| (strsim::jaro_winkler(known, key), known));
         let (score, known) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
         (score >= SIMILAR).then_some(known)
     }

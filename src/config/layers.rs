@@ -1,6 +1,7 @@
 //! Layers a configuration: defaults < file < `SEANCE_*` environment < the names of existing deployments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::File;
 use super::keys::{Keys, Kind};
+use super::table::{Place, Places};
 
 /// The environment that belongs to us; other variables are not looked at.
 pub type Environment = BTreeMap<String, String>;
@@ -133,12 +135,17 @@ pub fn environment() -> Environment {
         .collect()
 }
 
-pub fn load(path: Option<&Path>, environment: &Environment) -> Result<File, LayerError> {
+/// The file and where it names each host.
+pub fn load(
+    path: Option<&Path>,
+    environment: &Environment,
+) -> Result<(File, HashMap<String, Places>), LayerError> {
     let keys = Keys::new();
     let mut layers = config::Config::builder();
+    let mut places = HashMap::new();
     if let Some(path) = path {
         let text = read(path)?;
-        check(path, &text, &keys)?;
+        places = check(path, &text, &keys)?;
         layers = layers.add_source(config::File::from_str(&text, config::FileFormat::Toml));
     }
     let mut given = BTreeSet::new();
@@ -180,7 +187,7 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<File, Laye
         listen.iter_mut().for_each(|address| address.set_port(port));
         file.http.listen = Some(listen);
     }
-    Ok(file)
+    Ok((file, places))
 }
 
 fn read(path: &Path) -> Result<String, LayerError> {
@@ -197,7 +204,7 @@ fn read(path: &Path) -> Result<String, LayerError> {
 }
 
 /// Parses the file by itself: the toml crate names the line and the column of a wrong value, the layers cannot.
-fn check(path: &Path, text: &str, keys: &Keys) -> Result<(), LayerError> {
+fn check(path: &Path, text: &str, keys: &Keys) -> Result<HashMap<String, Places>, LayerError> {
     let failed = |source| invalid(path, text, source);
     let table = DeTable::parse(text).map_err(failed)?;
     check_table(
@@ -208,7 +215,8 @@ fn check(path: &Path, text: &str, keys: &Keys) -> Result<(), LayerError> {
         keys.root(),
         &mut Vec::new(),
     )?;
-    toml::from_str::<File>(text).map(drop).map_err(failed)
+    toml::from_str::<File>(text).map_err(failed)?;
+    Ok(places(path, text, table.get_ref()))
 }
 
 /// The toml crate shows the line of an error, which must not happen to a secret.
@@ -257,13 +265,62 @@ fn check_table(
                 key: dotted(above, key.get_ref()),
             });
         }
-        if let DeValue::Table(inner) = Spanned::get_ref(value) {
-            above.push(key.get_ref().to_string());
-            check_table(path, text, inner, keys, node, above)?;
-            above.pop();
-        }
+        above.push(key.get_ref().to_string());
+        check_value(path, text, value.get_ref(), keys, node, above)?;
+        above.pop();
     }
     Ok(())
+}
+
+fn check_value(
+    path: &Path,
+    text: &str,
+    value: &DeValue<'_>,
+    keys: &Keys,
+    node: &Value,
+    above: &mut Vec<String>,
+) -> Result<(), LayerError> {
+    match value {
+        DeValue::Table(inner) if keys.is_table(node) => {
+            check_table(path, text, inner, keys, node, above)
+        }
+        DeValue::Array(items) => {
+            let Some(item) = keys.item(node) else {
+                return Ok(());
+            };
+            items
+                .iter()
+                .try_for_each(|value| check_value(path, text, value.get_ref(), keys, item, above))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where the file names each host and each of its routes.
+fn places(path: &Path, text: &str, table: &DeTable<'_>) -> HashMap<String, Places> {
+    let place = |offset| Place::File {
+        path: path.to_owned(),
+        line: position(text, offset).0,
+    };
+    let hosts = table.iter().find(|(key, _)| key.get_ref() == "hosts");
+    let Some(DeValue::Table(hosts)) = hosts.map(|(_, hosts)| hosts.get_ref()) else {
+        return HashMap::new();
+    };
+    let host = |(name, host): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+        let routes = match host.get_ref().get("routes").map(Spanned::get_ref) {
+            Some(DeValue::Array(routes)) => routes
+                .iter()
+                .map(|route| place(route.span().start))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let places = Places {
+            host: place(name.span().start),
+            routes,
+        };
+        (name.get_ref().to_string(), places)
+    };
+    hosts.iter().map(host).collect()
 }
 
 fn dotted(above: &[String], key: &str) -> String {

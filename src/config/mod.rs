@@ -8,13 +8,17 @@ pub mod keys;
 mod layers;
 mod ranges;
 pub mod reference;
+mod request_path;
+mod routes;
 mod secret;
 mod signaling;
 mod store;
+mod table;
 mod types;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -22,9 +26,12 @@ pub use apps::App;
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
 pub use hosts::{Acme, Hosts, Https};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
+pub use request_path::RequestPath;
+pub use routes::{Redirect, Respond, Target};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
+pub use table::{HostName, Place, Table, TableError, TableRoute};
 pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, subscriber};
 
 pub struct Config {
@@ -34,6 +41,8 @@ pub struct Config {
     pub https: Https,
     pub acme: Acme,
     pub hosts: Hosts,
+    /// What answers for which host and path.
+    pub table: Arc<Table>,
     pub metrics: Metrics,
     pub log: Log,
     pub store: Store,
@@ -50,6 +59,8 @@ pub struct Config {
 pub enum ConfigError {
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Table(#[from] TableError),
     #[error("{variable} is required (or `{key}`, or `{key}_file`): the store is S3")]
     Required {
         variable: &'static str,
@@ -112,7 +123,7 @@ pub fn load(
     environment: &Environment,
     credentials: Option<&Path>,
 ) -> Result<Config, ConfigError> {
-    let file = layers::load(path, environment)?;
+    let (file, places) = layers::load(path, environment)?;
     let http_listen = file.http.listeners(!file.hosts.is_empty());
     if http_listen.is_empty() {
         return Err(ConfigError::NoListener);
@@ -134,9 +145,13 @@ pub fn load(
     }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
+    let table = Arc::new(Table::compile(&file.hosts, &places)?);
+    let apps = apps::resolve(file.apps)?;
+    table.check_apps(&apps)?;
     Ok(Config {
         store: store::resolve(file.store, credentials)?,
-        apps: apps::resolve(file.apps)?,
+        apps,
+        table,
         http: file.http,
         http_listen,
         https: file.https,

@@ -140,17 +140,17 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let sockets = Sockets::open(&config, environment.sockets)?;
     let rooms = Rooms::open(&config, &state.path, sockets.signaling, &tasks, &metrics).await?;
     let families = Families::register(&metrics);
-    let edge = |name, router, access| {
+    let edge = |name, site, access| {
         let measures = families.of(name);
         let draining = rooms.draining().clone();
-        Edge::new(router, &config.http, access, &tasks, measures, draining)
+        Edge::new(site, &config.http, access, &tasks, measures, draining)
     };
-    let http = edge("http", rooms.router(&config), config.log.access);
+    let http = edge("http", rooms.site(&config), config.log.access);
     let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;
     own.set_nonblocking(true).map_err(DaemonError::Private)?;
     let own_address = own.local_addr().map_err(DaemonError::Private)?;
     http.serve_on_workers(&sockets.http, &own)?;
-    edge("metrics", rooms::metrics_router(&metrics), false).serve(sockets.metrics);
+    edge("metrics", rooms::metrics_site(&metrics), false).serve(sockets.metrics);
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     rooms.wait_for_store().await;
     ready::announce(&sockets.addresses)?;
@@ -191,7 +191,7 @@ async fn run_until_told(
             rooms
                 .signaling
                 .reload(&config.signaling, &config.signaling_secrets);
-            http.swap(rooms.router(config));
+            http.swap(rooms.site(config));
         };
         reloader.reload(&rooms.store, apply).await;
     }

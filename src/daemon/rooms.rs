@@ -15,6 +15,7 @@ use crate::api;
 use crate::audit::Audit;
 use crate::cause::chain;
 use crate::config::Config;
+use crate::edge::Site;
 use crate::metrics::{self, Metrics};
 use crate::release::Releases;
 use crate::signaling::Signaling;
@@ -78,7 +79,12 @@ impl Rooms {
         }
     }
 
-    pub fn router(&self, config: &Config) -> Router {
+    /// What answers under a configuration.
+    pub fn site(&self, config: &Config) -> Site {
+        Site::new(config.table.clone(), self.api(config))
+    }
+
+    fn api(&self, config: &Config) -> Router {
         api::router(api::State {
             releases: self.releases.clone(),
             store: self.store.clone(),
@@ -97,7 +103,7 @@ impl Rooms {
     }
 }
 
-pub fn metrics_router(metrics: &Metrics) -> Router {
+pub fn metrics_site(metrics: &Metrics) -> Site {
     let metrics = metrics.clone();
     let render = move || async move {
         let text = metrics.render().map_err(|error| {
@@ -106,5 +112,6 @@ pub fn metrics_router(metrics: &Metrics) -> Router {
         })?;
         Ok::<_, StatusCode>(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
     };
-    api::with_failures(Router::new().route("/metrics", axum::routing::get(render)))
+    let router = Router::new().route("/metrics", axum::routing::get(render));
+    Site::new(Arc::default(), api::with_failures(router))
 }

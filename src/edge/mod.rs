@@ -1,11 +1,15 @@
 //! One accepted connection: deadlines, HTTP, one request id, one access line; the answers come from a router.
 
+mod client;
 mod connection;
+mod files;
 mod io;
 pub mod limits;
 pub mod listener;
 pub mod measure;
+mod proxy;
 mod request;
+mod site;
 pub mod tls;
 
 use std::net::TcpListener;
@@ -13,12 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::tasks::{self, Tasks};
+
+pub use self::site::Site;
 
 /// Connections and what they share. One per set of listeners.
 #[derive(Clone)]
@@ -27,8 +32,7 @@ pub struct Edge {
 }
 
 struct Shared {
-    /// Swapped whole by a reload; a request keeps the router that it began with.
-    router: ArcSwap<Router>,
+    site: ArcSwap<Site>,
     http: config::Http,
     access_log: bool,
     tasks: Tasks,
@@ -58,7 +62,7 @@ pub enum EdgeError {
 
 impl Edge {
     pub fn new(
-        router: Router,
+        site: Site,
         http: &config::Http,
         access_log: bool,
         tasks: &Tasks,
@@ -66,7 +70,7 @@ impl Edge {
         draining: CancellationToken,
     ) -> Edge {
         let shared = Shared {
-            router: ArcSwap::from_pointee(router),
+            site: ArcSwap::from_pointee(site),
             http: http.clone(),
             access_log,
             tasks: tasks.clone(),
@@ -81,9 +85,9 @@ impl Edge {
         }
     }
 
-    /// Answers from now on come from `router`.
-    pub fn swap(&self, router: Router) {
-        self.shared.router.store(Arc::new(router));
+    /// Answers from now on come from `site`.
+    pub fn swap(&self, site: Site) {
+        self.shared.site.store(Arc::new(site));
     }
 
     /// Serves on threads of its own, each with a single-threaded runtime: connections never move between cores.

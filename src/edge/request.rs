@@ -15,8 +15,8 @@ use http::header::{CONNECTION, HOST};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tower::ServiceExt as _;
 
+use super::client::Client;
 use super::{Door, Shared, measure};
 use crate::config::REQUEST_ID;
 
@@ -45,13 +45,22 @@ pub async fn answer(
     let mut response = if host_is_clear(&request) {
         request.headers_mut().insert(REQUEST_ID, id.clone());
         request.extensions_mut().insert(ConnectInfo(peer));
-        let router = axum::Router::clone(&shared.router.load());
-        let answered = AssertUnwindSafe(router.oneshot(request.map(Body::new)))
-            .catch_unwind()
-            .await;
-        answered
-            .unwrap_or_else(|_| Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", &id)))
-            .unwrap_or_else(|e| match e {})
+        let site = shared.site.load_full();
+        let client = Client {
+            address: peer,
+            tls: false,
+            host: authority(&request).unwrap_or_default().to_owned(),
+            request_id: id.clone(),
+        };
+        let request = request.map(Body::new);
+        let answered = async {
+            match door {
+                Door::Private => site.answer_api(request).await,
+                Door::Public => site.answer(request, &client).await,
+            }
+        };
+        let answered = AssertUnwindSafe(answered).catch_unwind().await;
+        answered.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", &id))
     } else {
         refusal(
             StatusCode::BAD_REQUEST,
@@ -86,7 +95,13 @@ fn host_is_clear<B>(request: &Request<B>) -> bool {
     }
 }
 
-fn refusal(status: StatusCode, error: &str, id: &HeaderValue) -> Response<Body> {
+/// RFC 9110 §7.2: HTTP/2 sends `:authority` in place of Host.
+fn authority<B>(request: &Request<B>) -> Option<&str> {
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    target.or_else(|| request.headers().get(HOST)?.to_str().ok()) // bytes above ASCII are in no host name
+}
+
+pub fn refusal(status: StatusCode, error: &str, id: &HeaderValue) -> Response<Body> {
     let id = id.to_str().unwrap_or_default(); // made of hexadecimal digits above
     let body = serde_json::json!({ "error": error, "id": id }).to_string();
     let mut response = Response::new(Body::from(body));

@@ -259,7 +259,9 @@ fn the_reference_is_checked_in_and_changes_nothing() {
     let uncommented: String = printed
         .lines()
         .filter_map(|line| match line.strip_prefix("# ") {
-            Some(option) if is_option(option) => Some(format!("{option}\n")),
+            Some(option) if is_option(option) || option.starts_with('[') => {
+                Some(format!("{option}\n"))
+            }
             Some(_) => None,
             None => Some(format!("{line}\n")),
         })

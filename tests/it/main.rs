@@ -26,6 +26,7 @@ mod layers;
 mod metrics;
 mod options;
 mod readme;
+mod routes;
 mod signaling_access;
 mod signaling_clients;
 mod signaling_limits;

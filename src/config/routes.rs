@@ -1,0 +1,88 @@
+//! The routes of a host, as an operator writes them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::hosts::{Files, Proxy};
+
+/// What answers under a path; the longest path wins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Route {
+    /// A prefix that ends where a segment ends: `/api` is `/api` and `/api/…`, not `/apix`. Paths of requests are compared
+    /// with their percent-encoding decoded and repeated slashes merged.
+    pub path: String,
+    /// `"backend"`, `"signaling"`, or one of the tables below.
+    pub to: Target,
+    /// Whoever answers sees the path without `path` in front.
+    pub strip_prefix: bool,
+    /// Whoever answers sees this in front instead of `path`.
+    pub rewrite: Option<String>,
+}
+
+impl Default for Route {
+    fn default() -> Route {
+        Route {
+            path: "/".to_owned(),
+            to: Target::Backend,
+            strip_prefix: false,
+            rewrite: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// The API of seance itself.
+    Backend,
+    /// The signaling room.
+    Signaling,
+    Files(Files),
+    Proxy(Proxy),
+    Redirect(Redirect),
+    Respond(Respond),
+}
+
+/// Another address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redirect {
+    /// An address, or a path on the same host.
+    #[schemars(example = "https://www.example.com/")]
+    pub location: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// The rest of the path and the query are put behind the location.
+    pub keep_path: bool,
+}
+
+impl Default for Redirect {
+    fn default() -> Redirect {
+        Redirect {
+            location: String::new(),
+            status: 308,
+            keep_path: false,
+        }
+    }
+}
+
+/// Always the same answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    pub body: String,
+    pub content_type: String,
+}
+
+impl Default for Respond {
+    fn default() -> Respond {
+        Respond {
+            status: 200,
+            body: String::new(),
+            content_type: "text/plain; charset=utf-8".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What answers under one configuration: the route table, and a handler for each of its routes.
+
+mod fixed;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri};
+use tower::ServiceExt as _;
+
+use self::fixed::Fixed;
+use super::client::Client;
+use super::files::Files;
+use super::proxy::Proxy;
+use super::request::refusal;
+use crate::config::{HostName, RequestPath, Table, TableRoute, Target};
+
+/// Where the API has the signaling room.
+const SIGNALING: &str = "/signaling";
+
+/// Swapped whole by a reload; a request keeps the one that it began with.
+pub struct Site {
+    table: Arc<Table>,
+    api: Router,
+    /// As in the table: by host, by route.
+    handlers: Vec<Vec<Handler>>,
+}
+
+enum Handler {
+    Api,
+    Signaling,
+    Files(Arc<Files>),
+    Proxy(Arc<Proxy>),
+    Fixed(Fixed),
+}
+
+impl Site {
+    /// `api` answers whatever the table sends to the backend; without hosts, everything.
+    pub fn new(table: Arc<Table>, api: Router) -> Site {
+        let handlers = table.hosts().iter();
+        let handlers = handlers.map(|host| host.routes.iter().map(handler).collect());
+        Site {
+            handlers: handlers.collect(),
+            table,
+            api,
+        }
+    }
+
+    /// The answer of the API, whatever the host.
+    pub async fn answer_api(&self, request: Request<Body>) -> Response<Body> {
+        let answered = Router::clone(&self.api).oneshot(request).await;
+        answered.unwrap_or_else(|e| match e {})
+    }
+
+    /// The answer of the route for the client's host and the request's path.
+    pub async fn answer(&self, request: Request<Body>, client: &Client) -> Response<Body> {
+        if self.table.is_empty() {
+            return self.answer_api(request).await;
+        }
+        let refuse = |status, error| refusal(status, error, &client.request_id);
+        let host = HostName::parse(&client.host).and_then(|name| self.table.host(&name));
+        let Some(host) = host else {
+            // RFC 9110 §15.5.20: not 404, which would speak for that host.
+            return refuse(
+                StatusCode::MISDIRECTED_REQUEST,
+                "This host is not served here",
+            );
+        };
+        let uri = request.uri().clone();
+        let Some(path) = RequestPath::parse(uri.path()) else {
+            return refuse(StatusCode::BAD_REQUEST, "The path is not one");
+        };
+        let routes = &self.table.hosts()[host];
+        let Some(index) = routes.route(path.plain()) else {
+            return refuse(StatusCode::NOT_FOUND, "Not found");
+        };
+        let (route, handler) = (&routes.routes[index], &self.handlers[host][index]);
+        let below = path.below(route.prefix.len());
+        match handler {
+            Handler::Api => match rewritten(route, below) {
+                None => self.answer_api(request).await,
+                Some(path) => self.answer_api_at(request, path, client).await,
+            },
+            Handler::Signaling => {
+                let path = format!("{SIGNALING}{below}");
+                self.answer_api_at(request, path, client).await
+            }
+            Handler::Files(files) => match rewritten(route, below) {
+                Some(path) if route.route.rewrite.is_some() => files.answer(request, &path).await,
+                _ => files.answer(request, below).await,
+            },
+            Handler::Proxy(proxy) => {
+                let path = rewritten(route, below);
+                let path = path.as_deref().unwrap_or(uri.path());
+                proxy.answer(request, path, client).await
+            }
+            Handler::Fixed(fixed) => fixed.answer(below, uri.query()),
+        }
+    }
+
+    async fn answer_api_at(
+        &self,
+        mut request: Request<Body>,
+        path: String,
+        client: &Client,
+    ) -> Response<Body> {
+        match with_path(request.uri(), path) {
+            Some(uri) => *request.uri_mut() = uri,
+            // Both halves were valid; together they may be longer than a target can be.
+            None => {
+                return refusal(
+                    StatusCode::URI_TOO_LONG,
+                    "The path is too long",
+                    &client.request_id,
+                );
+            }
+        }
+        self.answer_api(request).await
+    }
+}
+
+fn handler(route: &TableRoute) -> Handler {
+    match &route.route.to {
+        Target::Backend => Handler::Api,
+        Target::Signaling => Handler::Signaling,
+        Target::Files(_) => Handler::Files(Arc::new(Files)),
+        Target::Proxy(_) => Handler::Proxy(Arc::new(Proxy)),
+        Target::Redirect(redirect) => Handler::Fixed(Fixed::redirect(redirect)),
+        Target::Respond(respond) => Handler::Fixed(Fixed::respond(respond)),
+    }
+}
+
+/// The path that whoever answers is to see, when it is not the one that was sent.
+fn rewritten(route: &TableRoute, below: &str) -> Option<String> {
+    let front = match &route.route.rewrite {
+        Some(rewrite) => rewrite.trim_end_matches('/'),
+        None if route.route.strip_prefix => "",
+        None => return None,
+    };
+    let slash = if front.is_empty() && !below.starts_with('/') {
+        "/"
+    } else {
+        ""
+    };
+    Some(format!("{front}{slash}{below}"))
+}
+
+fn with_path(uri: &Uri, path: String) -> Option<Uri> {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?); // the caller says so
+    Uri::from_parts(parts).ok()
+}
