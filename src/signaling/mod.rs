@@ -22,12 +22,13 @@ mod turn;
 mod upgrade;
 
 use std::future::Future;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ use crate::metrics::Metrics;
 use crate::tasks::{self, Tasks};
 use hub::PeerId;
 use room::{Room, Rules, RulesError};
-use stream::Stream;
+pub use stream::Stream;
 use token::Claims;
 
 /// How often deadlines are looked at; the shortest that can be configured is a second.
@@ -69,11 +70,10 @@ pub enum SignalingError {
 }
 
 impl Signaling {
-    /// Opens the room on a thread of its own and accepts connections from `listeners` there.
+    /// Opens the room on a thread of its own.
     pub fn start(
         settings: &Settings,
         secrets: &SignalingSecrets,
-        listeners: Vec<TcpListener>,
         tasks: &Tasks,
         metrics: &Metrics,
     ) -> Result<Signaling, SignalingError> {
@@ -92,18 +92,29 @@ impl Signaling {
             registry.register_collector(Box::new(report::Report::new(signaling.clone())));
         });
         let cancelled = tasks.cancelled();
-        let begun = signaling.begin(listeners);
+        signaling.begin();
         tasks::thread("signaling", move || runtime.block_on(cancelled))
             .map_err(SignalingError::Thread)?;
-        begun.map(|()| signaling)
+        Ok(signaling)
+    }
+
+    /// Accepts connections from `listeners` on the room's thread and gives each to `greet`, there.
+    pub fn listen(
+        &self,
+        listeners: Vec<TcpListener>,
+        greet: impl Fn(TcpStream, SocketAddr) + Clone + Send + Sync + 'static,
+    ) -> Result<(), SignalingError> {
+        let _entered = self.runtime.enter();
+        for listener in listeners {
+            self.accept(listener, greet.clone())
+                .map_err(SignalingError::Listener)?;
+        }
+        Ok(())
     }
 
     /// Starts the services of the room on its runtime.
-    fn begin(&self, listeners: Vec<TcpListener>) -> Result<(), SignalingError> {
+    fn begin(&self) {
         let _entered = self.runtime.enter();
-        for listener in listeners {
-            self.listen(listener).map_err(SignalingError::Listener)?;
-        }
         let room = self.room.clone();
         let flush = std::future::poll_fn(move |cx| lock(&room).poll_flush(cx));
         // One flush writes to any number of sockets: it is not to be stopped by tokio's budget half-way.
@@ -112,10 +123,13 @@ impl Signaling {
         let end = || self.tasks.cancelled();
         self.tasks.spawn("signaling-flush", until_end(end(), flush));
         self.tasks.spawn("signaling-clock", until_end(end(), sweep));
-        Ok(())
     }
 
-    fn listen(&self, listener: TcpListener) -> std::io::Result<()> {
+    fn accept(
+        &self,
+        listener: TcpListener,
+        greet: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
+    ) -> std::io::Result<()> {
         // Inherited by every accepted connection, which saves each a system call.
         socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -123,7 +137,7 @@ impl Signaling {
         let accept = async move {
             tokio::select! {
                 () = signaling.draining.cancelled() => {}
-                () = signaling.accept_all(&listener) => {}
+                () = accept_all(&listener, greet) => {}
             }
             // Closed at once: a socket of our own refuses who comes now, so that they try again soon instead of waiting
             // for a process that ends; one that systemd holds keeps them for the next process.
@@ -137,21 +151,8 @@ impl Signaling {
         Ok(())
     }
 
-    async fn accept_all(&self, listener: &tokio::net::TcpListener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.enter(Stream::Tcp(stream), peer.ip()),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a signaling connection");
-                    tasks::pause(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
     /// Takes a connection in and runs it on the signaling thread. Without a place for it, it is dropped.
-    fn enter(&self, stream: Stream, address: IpAddr) {
+    pub fn enter(&self, stream: Stream, address: IpAddr) {
         let id = lock(&self.room).enter(stream, address);
         self.run(id);
     }
@@ -216,6 +217,22 @@ impl Signaling {
                 error = &error as &dyn std::error::Error,
                 "the signaling room keeps its old settings"
             ),
+        }
+    }
+}
+
+async fn accept_all(
+    listener: &tokio::net::TcpListener,
+    greet: impl Fn(TcpStream, SocketAddr) + Send + Sync,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => greet(stream, peer),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a signaling connection");
+                tasks::pause(ACCEPT_PAUSE).await;
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ impl Peer {
         }
         match self.stream.try_write(bytes) {
             Ok(written) => {
-                if written < bytes.len() {
+                if written < bytes.len() || self.stream.holds_back() {
                     self.blocked = now;
                     self.wake();
                 }

@@ -64,6 +64,9 @@ impl Room {
                 }
                 Poll::Pending => 0,
             });
+        if let Poll::Ready(Err(_)) = peer.stream.poll_flush(cx) {
+            peer.failed = true; // as above
+        }
         if peer.failed {
             return Poll::Ready(());
         }

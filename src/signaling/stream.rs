@@ -2,16 +2,18 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 pub enum Stream {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     /// Whatever the HTTP listener read the request from.
     Http(Box<TokioIo<Upgraded>>),
 }
@@ -24,6 +26,7 @@ impl Stream {
     ) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
             Self::Http(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
         }
     }
@@ -31,7 +34,8 @@ impl Stream {
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Http(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Self::Tls(stream) => poll_layered(&mut **stream, cx, bytes),
+            Self::Http(stream) => poll_layered(&mut **stream, cx, bytes),
         }
     }
 
@@ -40,9 +44,9 @@ impl Stream {
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match self {
             Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Http(stream) => {
+            Self::Tls(_) | Self::Http(_) => {
                 let mut cx = Context::from_waker(Waker::noop());
-                match Pin::new(&mut **stream).poll_write(&mut cx, bytes) {
+                match self.poll_write(&mut cx, bytes) {
                     Poll::Ready(written) => written,
                     Poll::Pending => Ok(0),
                 }
@@ -54,9 +58,25 @@ impl Stream {
         }
     }
 
+    /// TLS takes bytes that the socket does not: without this they would wait for the next write.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::Http(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    /// Whether bytes that were taken have not left. Whoever is told so has to poll afterwards.
+    pub fn holds_back(&mut self) -> bool {
+        self.poll_flush(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    }
+
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Self::Http(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
@@ -65,7 +85,20 @@ impl Stream {
     pub fn reset_on_close(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Self::Tls(stream) => {
+                socket2::SockRef::from(stream.get_ref().0).set_linger(Some(Duration::ZERO))
+            }
             Self::Http(_) => Ok(()),
         }
     }
+}
+
+/// Takes nothing while the layer below still holds the last bytes: what waits is to be counted where it has a bound.
+fn poll_layered<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+    Pin::new(stream).poll_write(cx, bytes)
 }
