@@ -121,4 +121,9 @@ pub mod message {
     pub const STORE_FOUND: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d19";
     pub const TASK_DIED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1a";
     pub const REQUESTS_CUT: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1b";
+    pub const CERTIFICATE_LOADED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1c";
+    pub const CERTIFICATE_REFUSED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1d";
+    pub const CERTIFICATE_EXPIRES: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1e";
+    pub const CERTIFICATE_MISSING: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1f";
+    pub const CERTIFICATE_EXPIRED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d20";
 }

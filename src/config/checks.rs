@@ -43,6 +43,16 @@ pub fn origin(key: &'static str, value: &str) -> Result<(), ConfigError> {
 
 /// RFC 1123 §2.1. A port does not belong to it.
 pub fn host(app: &AppName, host: &str) -> Result<(), ConfigError> {
+    if is_host(host) {
+        return Ok(());
+    }
+    Err(ConfigError::Host {
+        app: app.clone(),
+        host: host.to_owned(),
+    })
+}
+
+pub fn is_host(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
@@ -51,11 +61,5 @@ pub fn host(app: &AppName, host: &str) -> Result<(), ConfigError> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    if host.len() <= 253 && host.split('.').all(label) {
-        return Ok(());
-    }
-    Err(ConfigError::Host {
-        app: app.clone(),
-        host: host.to_owned(),
-    })
+    name.len() <= 253 && name.split('.').all(label)
 }

@@ -1,6 +1,7 @@
 //! What the operator wants: read once from defaults, file and environment, and typed, so that nobody validates again.
 
 mod apps;
+mod certificates;
 mod checks;
 pub mod file;
 mod hosts;
@@ -16,6 +17,7 @@ mod store;
 mod table;
 mod types;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use apps::App;
+pub use certificates::{HostCertificate, HostError};
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
 pub use hosts::{Acme, Hosts, Https};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
@@ -43,6 +46,10 @@ pub struct Config {
     pub hosts: Hosts,
     /// What answers for which host and path.
     pub table: Arc<Table>,
+    /// By host, in lower case.
+    pub certificates: BTreeMap<String, HostCertificate>,
+    /// Addresses for TLS; none without a host that has a certificate.
+    pub https_listen: Vec<SocketAddr>,
     pub metrics: Metrics,
     pub log: Log,
     pub store: Store,
@@ -60,7 +67,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Layer(#[from] LayerError),
     #[error(transparent)]
-    Table(#[from] TableError),
+    Table(#[from] Box<TableError>),
     #[error("{variable} is required (or `{key}`, or `{key}_file`): the store is S3")]
     Required {
         variable: &'static str,
@@ -97,6 +104,8 @@ pub enum ConfigError {
     Origin { key: &'static str, value: String },
     #[error("`apps.{app}.hosts`: `{host}` is not a host name")]
     Host { app: AppName, host: String },
+    #[error(transparent)]
+    Hosts(#[from] HostError),
     #[error("`{key}` names {address} twice")]
     Twice {
         key: &'static str,
@@ -108,6 +117,8 @@ pub enum ConfigError {
     NoTokenKey,
     #[error("`signaling.turn.urls` is set, but neither `signaling.turn.secret` nor `secret_file`")]
     NoTurnSecret,
+    #[error("`signaling.plain` is false, but no host has a certificate: nobody could connect")]
+    OnlyPlain,
     #[error("`http.listen` is empty; the daemon would not be reachable")]
     NoListener,
     #[error("an app's name is its store prefix unless it has another one")]
@@ -130,6 +141,15 @@ pub fn load(
     }
     checks::listen("http.listen", &http_listen)?;
     checks::listen("https.listen", &file.https.listen)?;
+    let certificates = certificates::resolve(&file.hosts, file.http.behind_proxy, credentials)?;
+    let tls = certificates
+        .values()
+        .any(|certificate| *certificate != HostCertificate::None);
+    if tls && file.https.listen.is_empty() {
+        return Err(ConfigError::Empty {
+            key: "https.listen",
+        });
+    }
     checks::listen("metrics.listen", &file.metrics.listen)?;
     checks::listen("signaling.listen", &file.signaling.listen)?;
     for origin in file
@@ -145,15 +165,25 @@ pub fn load(
     }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
-    let table = Arc::new(Table::compile(&file.hosts, &places)?);
+    let table = Table::compile(&file.hosts, &places).map_err(Box::new)?;
+    let table = Arc::new(table);
     let apps = apps::resolve(file.apps)?;
-    table.check_apps(&apps)?;
+    table.check_apps(&apps).map_err(Box::new)?;
+    if !tls && !file.signaling.plain {
+        return Err(ConfigError::OnlyPlain);
+    }
     Ok(Config {
         store: store::resolve(file.store, credentials)?,
         apps,
         table,
         http: file.http,
         http_listen,
+        https_listen: if tls {
+            file.https.listen.clone()
+        } else {
+            Vec::new()
+        },
+        certificates,
         https: file.https,
         acme: file.acme,
         hosts: file.hosts,
@@ -178,11 +208,21 @@ impl Config {
         ];
         let mut keys = differing("deploy", &self.deploy, &new.deploy, &deploy);
         keys.extend(differing("http", &self.http, &new.http, &["cors_origins"]));
+        keys.extend(differing("https", &self.https, &new.https, &["listen"]));
+        if self.http_listen != new.http_listen && self.http.listen == new.http.listen {
+            keys.push("http.listen".to_owned());
+        }
+        if self.https_listen != new.https_listen {
+            keys.push("https.listen".to_owned());
+        }
         keys.extend(differing("metrics", &self.metrics, &new.metrics, &[]));
         keys.extend(differing("audit", &self.audit, &new.audit, &[]));
         keys.extend(differing("log", &self.log, &new.log, &["filter"]));
         if self.signaling.listen != new.signaling.listen {
             keys.push("signaling.listen".to_owned());
+        }
+        if self.signaling.plain != new.signaling.plain {
+            keys.push("signaling.plain".to_owned());
         }
         if !self.store.differs_only_in_credentials(&new.store) {
             keys.push("store".to_owned());

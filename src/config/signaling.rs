@@ -17,6 +17,9 @@ pub struct Signaling {
     /// Addresses to bind; an empty list leaves only `/signaling` of the HTTP listener. Sockets inherited from systemd
     /// under the name `signaling` have to be bound to the same ones.
     pub listen: Vec<SocketAddr>,
+    /// Whether the port takes connections without TLS, too, when a host has a certificate: the first byte tells them
+    /// apart.
+    pub plain: bool,
     /// Origins whose pages may connect, `https://app.example.com`. Empty: any page, and clients that are no browser.
     pub allowed_origins: Vec<String>,
     /// Open connections in total; a further one is closed with 1013.
@@ -101,6 +104,7 @@ impl Default for Signaling {
     fn default() -> Signaling {
         Signaling {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4444))],
+            plain: true,
             allowed_origins: Vec::new(),
             max_connections: 20_000,
             max_connections_per_address: 2_000,
