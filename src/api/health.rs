@@ -42,6 +42,18 @@ struct Health {
     synced: Synced,
     draining: bool,
     bucket: bool,
+    certificates: Vec<CertificateHealth>,
+}
+
+/// The certificate of one host.
+#[derive(Serialize, ToSchema)]
+pub struct CertificateHealth {
+    pub host: String,
+    /// `valid`, `expired` or `missing`.
+    pub status: &'static str,
+    /// RFC 3339, UTC; none without a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 impl Health {
@@ -52,15 +64,17 @@ impl Health {
             synced: releases.synced,
             draining: api.draining.is_cancelled(),
             bucket: matches!(api.store, Store::S3(_)),
+            certificates: (api.certificates)(),
         }
     }
 
     fn status(&self) -> &'static str {
+        let certified = |host: &CertificateHealth| host.status == "valid";
         match (self.draining, self.synced) {
             (true, _) => "draining",
-            (false, Synced::Known) => "healthy",
-            (false, Synced::Stale { .. }) => "degraded",
             (false, Synced::Never) => "unhealthy",
+            (false, Synced::Known) if self.certificates.iter().all(certified) => "healthy",
+            (false, Synced::Known | Synced::Stale { .. }) => "degraded",
         }
     }
 
@@ -101,9 +115,11 @@ struct Probe {
 
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"status": "healthy", "database": "not_configured", "redis": "not_configured",
-    "storage": {"local": "healthy", "cloud": "not_configured"}, "version": "0.1.0", "release": 42, "staleSeconds": 0}))]
+    "storage": {"local": "healthy", "cloud": "not_configured"}, "version": "0.1.0", "release": 42, "staleSeconds": 0,
+    "certificates": [{"host": "app.example.com", "status": "valid", "expires": "2027-01-20T01:40:03.000Z"}]}))]
 struct Detailed {
-    /// `healthy`; `degraded`: the last known releases are served; `unhealthy`: none are known; `draining`.
+    /// `healthy`; `degraded`: the last known releases are served, or a host lacks a valid certificate; `unhealthy`: no
+    /// releases are known; `draining`.
     status: &'static str,
     database: &'static str,
     redis: &'static str,
@@ -114,6 +130,8 @@ struct Detailed {
     /// Seconds since the store was last seen; 0 while it answers.
     #[serde(rename = "staleSeconds")]
     stale_seconds: u64,
+    /// Of every host that is served over TLS.
+    certificates: Vec<CertificateHealth>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -225,8 +243,9 @@ async fn detailed(State(api): State<Arc<Api>>) -> Response {
         version: env!("CARGO_PKG_VERSION"),
         release: health.head,
         stale_seconds,
+        certificates: health.certificates,
     };
-    answer(health.status() == "healthy", body)
+    answer(body.status == "healthy", body)
 }
 
 /// Whether the API works

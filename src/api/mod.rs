@@ -26,6 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use auth::Guard;
 pub use docs::document;
+pub use health::CertificateHealth;
 
 use self::apps::Apps;
 use self::error::ApiError;
@@ -55,7 +56,11 @@ pub struct State {
     pub deploy: config::Deploy,
     pub updates: config::Updates,
     pub cors_origins: Vec<String>,
+    /// How the hosts' certificates stand at the moment of the call.
+    pub certificates: Certificates,
 }
+
+pub type Certificates = Arc<dyn Fn() -> Vec<CertificateHealth> + Send + Sync>;
 
 /// [`State`] as the handlers see it.
 struct Api {
@@ -71,6 +76,7 @@ struct Api {
     guard: Arc<Guard>,
     deploy: config::Deploy,
     updates: config::Updates,
+    certificates: Certificates,
 }
 
 /// All routes, answering.
@@ -88,6 +94,7 @@ pub fn router(state: State) -> Router {
         guard: state.guard,
         deploy: state.deploy,
         updates: state.updates,
+        certificates: state.certificates,
     };
     let (router, _) = routes().split_for_parts();
     let router = with_failures(router.with_state(Arc::new(api)));

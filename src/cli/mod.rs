@@ -5,6 +5,7 @@ mod check_storage;
 mod key;
 mod openapi;
 mod signaling;
+mod trust;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -56,6 +57,8 @@ enum Command {
     /// The signaling room
     #[command(subcommand)]
     Signaling(signaling::Signaling),
+    /// Tell how to make browsers trust the certificates of hosts with `tls = "local"`
+    Trust(trust::Trust),
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -78,6 +81,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Openapi => openapi::run(),
         Command::Key(command) => key::run(&command)?,
         Command::Signaling(command) => signaling::run(command, &systemd::Environment::take()?)?,
+        Command::Trust(arguments) => trust::run(arguments, systemd::Environment::take()?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

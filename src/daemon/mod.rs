@@ -3,28 +3,31 @@
 pub mod builder_key;
 mod greeting;
 mod logging;
+mod names;
 mod ready;
 mod reload;
 mod rooms;
 mod sockets;
 mod startup_code;
-mod state;
+pub mod state;
 mod watchdog;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::names::Names;
 use self::rooms::Rooms;
 use self::sockets::Sockets;
 use crate::audit::AuditError;
 use crate::cause::chain;
 use crate::config::{self, Config, ConfigError};
 use crate::edge::measure::Families;
-use crate::edge::{Edge, EdgeError, listener};
+use crate::edge::{Edge, EdgeError, Listeners, listener};
 use crate::metrics::Metrics;
 use crate::release::SnapshotError;
 use crate::signaling::SignalingError;
@@ -59,6 +62,8 @@ pub enum DaemonError {
     Signaling(#[from] SignalingError),
     #[error(transparent)]
     Systemd(#[from] SystemdError),
+    #[error("cannot prepare TLS")]
+    Tls(#[source] rustls::Error),
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
     #[error("cannot listen on loopback for the daemon itself")]
@@ -138,18 +143,27 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let tasks = Tasks::default();
     let metrics = Metrics::new();
     let sockets = Sockets::open(&config, environment.sockets)?;
-    let rooms = Rooms::open(&config, &state.path, sockets.signaling, &tasks, &metrics).await?;
+    let rooms = Rooms::open(&config, &state.path, &tasks, &metrics).await?;
     let families = Families::register(&metrics);
     let edge = |name, site, access| {
         let measures = families.of(name);
         let draining = rooms.draining().clone();
         Edge::new(site, &config.http, access, &tasks, measures, draining)
     };
-    let http = edge("http", rooms.site(&config), config.log.access);
+    let names = Names::open(&config, &state.path, &sockets.addresses, &tasks, &metrics);
+    let tls = names.tls(&config, &metrics).map_err(DaemonError::Tls)?;
+    let tls = Arc::new(tls);
+    names.greet_signaling(&config, &rooms.signaling, sockets.signaling, &tls, &tasks)?;
+    let http = edge("http", names.site(&config, &rooms), config.log.access);
     let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;
     own.set_nonblocking(true).map_err(DaemonError::Private)?;
     let own_address = own.local_addr().map_err(DaemonError::Private)?;
-    http.serve_on_workers(&sockets.http, &own)?;
+    let listeners = Listeners {
+        plain: sockets.http,
+        secure: sockets.https,
+        private: own,
+    };
+    http.serve_on_workers(&listeners, &tls)?;
     edge("metrics", rooms::metrics_site(&metrics), false).serve(sockets.metrics);
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     rooms.wait_for_store().await;
@@ -163,7 +177,7 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
 
     let window = Duration::from_secs(config.http.drain_seconds);
     let reloader = reload::Reloader::new(source, config, logging);
-    let ended = run_until_told(signals, reloader, &rooms, &http, &tasks).await;
+    let ended = run_until_told(signals, reloader, &rooms, &names, &http, &tasks).await;
     drain(&rooms, &http, &tasks, window).await;
     drop(state);
     ended
@@ -173,6 +187,7 @@ async fn run_until_told(
     mut signals: Signals,
     reloader: reload::Reloader,
     rooms: &Rooms,
+    names: &Names,
     http: &Edge,
     tasks: &Tasks,
 ) -> Result<(), DaemonError> {
@@ -191,7 +206,8 @@ async fn run_until_told(
             rooms
                 .signaling
                 .reload(&config.signaling, &config.signaling_secrets);
-            http.swap(rooms.site(config));
+            names.reload(config);
+            http.swap(names.site(config, rooms));
         };
         reloader.reload(&rooms.store, apply).await;
     }

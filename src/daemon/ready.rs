@@ -16,12 +16,14 @@ pub fn announce(addresses: &Addresses) -> Result<(), SystemdError> {
     let http = list(&addresses.http);
     let fields = [
         ("X_SEANCE_HTTP".to_owned(), http.clone()),
+        ("X_SEANCE_HTTPS".to_owned(), list(&addresses.https)),
         ("X_SEANCE_METRICS".to_owned(), list(&addresses.metrics)),
         ("X_SEANCE_SIGNALING".to_owned(), list(&addresses.signaling)),
     ];
     tracing::info!(
         message_id = systemd::message::READY,
         http,
+        https = list(&addresses.https),
         metrics = list(&addresses.metrics),
         signaling = list(&addresses.signaling),
         "ready"

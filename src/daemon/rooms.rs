@@ -1,6 +1,5 @@
 //! The rooms that answer requests: made once, with a router around them for each configuration.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::audit::Audit;
 use crate::cause::chain;
 use crate::config::Config;
 use crate::edge::Site;
+use crate::edge::gate::Gate;
 use crate::metrics::{self, Metrics};
 use crate::release::Releases;
 use crate::signaling::Signaling;
@@ -40,18 +40,12 @@ impl Rooms {
     pub async fn open(
         config: &Config,
         state: &Path,
-        signaling: Vec<TcpListener>,
         tasks: &Tasks,
         metrics: &Metrics,
     ) -> Result<Rooms, DaemonError> {
         let audit = Audit::open(state, config.audit.clone())?;
-        let signaling = Signaling::start(
-            &config.signaling,
-            &config.signaling_secrets,
-            signaling,
-            tasks,
-            metrics,
-        )?;
+        let signaling =
+            Signaling::start(&config.signaling, &config.signaling_secrets, tasks, metrics)?;
         let store = Store::open(&config.store.within(state), tasks).await?;
         let releases = Releases::open(store.clone(), &config.deploy, state, tasks, metrics).await?;
         Ok(Rooms {
@@ -79,12 +73,7 @@ impl Rooms {
         }
     }
 
-    /// What answers under a configuration.
-    pub fn site(&self, config: &Config) -> Site {
-        Site::new(config.table.clone(), self.api(config))
-    }
-
-    fn api(&self, config: &Config) -> Router {
+    pub fn api(&self, config: &Config, certificates: api::Certificates) -> Router {
         api::router(api::State {
             releases: self.releases.clone(),
             store: self.store.clone(),
@@ -99,6 +88,7 @@ impl Rooms {
             deploy: config.deploy.clone(),
             updates: config.updates.clone(),
             cors_origins: config.http.cors_origins.clone(),
+            certificates,
         })
     }
 }
@@ -113,5 +103,5 @@ pub fn metrics_site(metrics: &Metrics) -> Site {
         Ok::<_, StatusCode>(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
     };
     let router = Router::new().route("/metrics", axum::routing::get(render));
-    Site::new(Arc::default(), api::with_failures(router))
+    Site::new(Gate::default(), Arc::default(), api::with_failures(router))
 }

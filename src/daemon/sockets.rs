@@ -10,6 +10,7 @@ use crate::edge::listener::{ListenError, listen};
 
 pub struct Sockets {
     pub http: Vec<TcpListener>,
+    pub https: Vec<TcpListener>,
     pub metrics: Vec<TcpListener>,
     pub signaling: Vec<TcpListener>,
     pub addresses: Addresses,
@@ -18,6 +19,7 @@ pub struct Sockets {
 #[derive(Clone)]
 pub struct Addresses {
     pub http: Vec<SocketAddr>,
+    pub https: Vec<SocketAddr>,
     pub metrics: Vec<SocketAddr>,
     pub signaling: Vec<SocketAddr>,
 }
@@ -41,6 +43,7 @@ impl Sockets {
             }
         };
         let (http, http_addresses) = open("http", "http.listen", &config.http_listen)?;
+        let (https, https_addresses) = open("https", "https.listen", &config.https_listen)?;
         let (metrics, metrics_addresses) =
             open("metrics", "metrics.listen", &config.metrics.listen)?;
         let (signaling, signaling_addresses) =
@@ -50,10 +53,12 @@ impl Sockets {
         }
         Ok(Sockets {
             http,
+            https,
             metrics,
             signaling,
             addresses: Addresses {
                 http: http_addresses,
+                https: https_addresses,
                 metrics: metrics_addresses,
                 signaling: signaling_addresses,
             },

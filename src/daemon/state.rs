@@ -35,9 +35,7 @@ pub struct State {
 
 impl State {
     pub fn open(from_systemd: Option<PathBuf>) -> Result<State, StateError> {
-        let path = from_systemd
-            .or_else(crate::config::user_state_directory)
-            .ok_or(StateError::Unknown)?;
+        let path = directory(from_systemd)?;
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         created.map_err(|source| StateError::Create {
             path: path.clone(),
@@ -46,6 +44,13 @@ impl State {
         let lock = lock(&path)?;
         Ok(State { path, _lock: lock })
     }
+}
+
+/// Where the state is: what was asked for, else this user's.
+pub fn directory(wanted: Option<PathBuf>) -> Result<PathBuf, StateError> {
+    wanted
+        .or_else(crate::config::user_state_directory)
+        .ok_or(StateError::Unknown)
 }
 
 fn lock(path: &Path) -> Result<Flock<File>, StateError> {

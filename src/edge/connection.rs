@@ -12,10 +12,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::gate::{Arrival, Way};
 use super::io::Io;
+use super::tls::handshake::Tls;
 use super::{Door, Shared, request};
 use crate::cause::chain;
 use crate::store::sendfile::FileQueue;
@@ -28,35 +31,77 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(15);
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, door: Door) {
+pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, door: &Door) {
     let _open = shared.measures.open();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "cannot switch off Nagle's algorithm");
     }
-    let http = &shared.http;
     let files = FileQueue::default();
-    let io = TokioIo::new(Io::new(
+    let io = Io::new(
         stream,
         files.clone(),
-        Duration::from_secs(http.write_timeout_seconds),
-    ));
+        Duration::from_secs(shared.http.write_timeout_seconds),
+    );
+    let way = match door {
+        Door::Plain => Way::Plain,
+        Door::Private => Way::Private,
+        Door::Secure(tls) => return serve_tls(shared, tls, io, peer).await,
+    };
+    let arrival = Arc::new(Arrival { peer, way });
+    serve_http(shared, builder(shared), io, arrival, Some(files)).await;
+}
+
+async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, io: Io, peer: SocketAddr) {
+    let accepted = tokio::select! {
+        accepted = tls.accept(io) => accepted,
+        () = shared.stop.cancelled() => return,
+    };
+    let stream = match accepted {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return tracing::debug!(address = %peer.ip(), "answered a CA's challenge"),
+        Err(error) => {
+            return tracing::debug!(address = %peer.ip(), error = %chain(&error), "no TLS session");
+        }
+    };
+    let session = stream.get_ref().1;
+    let name = session.server_name().unwrap_or_default(); // without one there is no session
+    let way = Way::Secure(name.to_ascii_lowercase().into());
+    let builder = match session.alpn_protocol() {
+        Some(b"h2") => builder(shared).http2_only(),
+        _ => builder(shared).http1_only(),
+    };
+    let arrival = Arc::new(Arrival { peer, way });
+    serve_http(shared, builder, stream, arrival, None).await;
+}
+
+/// `files` is where answers may leave file pieces for the kernel to send.
+async fn serve_http<I>(
+    shared: &Arc<Shared>,
+    builder: auto::Builder<Executor>,
+    io: I,
+    arrival: Arc<Arrival>,
+    files: Option<FileQueue>,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let begun = Arc::new(FirstRequest::default());
     let service = {
         let (shared, begun) = (shared.clone(), begun.clone());
         service_fn(move |incoming| {
             begun.mark();
             let mut incoming: Request<Incoming> = incoming;
-            if incoming.version() < Version::HTTP_2 {
+            if let Some(files) = &files
+                && incoming.version() < Version::HTTP_2
+            {
                 incoming.extensions_mut().insert(files.clone());
             }
-            request::answer(shared.clone(), peer, door, incoming)
+            request::answer(shared.clone(), arrival.clone(), incoming)
         })
     };
-    let builder = builder(shared);
-    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
     // Covers what hyper's own header timeout does not: the first byte, and the wait for a whole HTTP/2 preface.
     let mut too_late = pin!(tasks::pause(Duration::from_secs(
-        http.header_timeout_seconds
+        shared.http.header_timeout_seconds
     )));
     let (mut used, mut draining) = (false, false);
     loop {

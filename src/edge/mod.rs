@@ -3,12 +3,14 @@
 mod client;
 mod connection;
 mod files;
+pub mod gate;
 mod io;
 pub mod limits;
 pub mod listener;
 pub mod measure;
 mod proxy;
 mod request;
+pub mod signaling;
 mod site;
 pub mod tls;
 
@@ -20,6 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::tls::handshake::Tls;
 use crate::config;
 use crate::tasks::{self, Tasks};
 
@@ -45,10 +48,19 @@ struct Shared {
     stop: CancellationToken,
 }
 
+/// Where connections come from. `private` is for the daemon itself: it answers also while the public listeners hold all
+/// the connections that they may, and writes no access lines.
+pub struct Listeners {
+    pub plain: Vec<TcpListener>,
+    pub secure: Vec<TcpListener>,
+    pub private: TcpListener,
+}
+
 /// Through which listener a connection came.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Door {
-    Public,
+    Plain,
+    Secure(Arc<Tls>),
     Private,
 }
 
@@ -91,14 +103,7 @@ impl Edge {
     }
 
     /// Serves on threads of its own, each with a single-threaded runtime: connections never move between cores.
-    ///
-    /// `private` is for the daemon itself: it answers also while the public listeners hold all the connections that
-    /// they may, and writes no access lines.
-    pub fn serve_on_workers(
-        &self,
-        listeners: &[TcpListener],
-        private: &TcpListener,
-    ) -> Result<(), EdgeError> {
+    pub fn serve_on_workers(&self, listeners: &Listeners, tls: &Arc<Tls>) -> Result<(), EdgeError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = if self.shared.http.workers == 0 {
             cores
@@ -106,21 +111,19 @@ impl Edge {
             self.shared.http.workers
         };
         for number in 0..workers {
-            let own = listeners
-                .iter()
-                .map(TcpListener::try_clone)
-                .collect::<Result<Vec<_>, _>>();
-            let own = own.map_err(EdgeError::Listener)?;
-            let private = private.try_clone().map_err(EdgeError::Listener)?;
+            let own = listeners.try_clone().map_err(EdgeError::Listener)?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
             let runtime = runtime.map_err(EdgeError::Worker)?;
-            let edge = self.clone();
+            let (edge, tls) = (self.clone(), tls.clone());
             let work = move || {
                 runtime.block_on(async {
-                    edge.serve(own);
-                    edge.spawn(private, Door::Private);
+                    edge.serve(own.plain);
+                    for listener in own.secure {
+                        edge.spawn(listener, Door::Secure(tls.clone()));
+                    }
+                    edge.spawn(own.private, Door::Private);
                     edge.shared.stop.cancelled().await;
                 });
                 // Blocking work of a cut request ends on its own; the process does not wait for it here.
@@ -131,10 +134,10 @@ impl Edge {
         Ok(())
     }
 
-    /// Serves on the current runtime.
+    /// Serves plain HTTP on the current runtime.
     pub fn serve(&self, listeners: Vec<TcpListener>) {
         for listener in listeners {
-            self.spawn(listener, Door::Public);
+            self.spawn(listener, Door::Plain);
         }
     }
 
@@ -153,6 +156,19 @@ impl Edge {
     }
 }
 
+impl Listeners {
+    fn try_clone(&self) -> std::io::Result<Listeners> {
+        let all = |listeners: &[TcpListener]| -> std::io::Result<Vec<_>> {
+            listeners.iter().map(TcpListener::try_clone).collect()
+        };
+        Ok(Listeners {
+            plain: all(&self.plain)?,
+            secure: all(&self.secure)?,
+            private: self.private.try_clone()?,
+        })
+    }
+}
+
 async fn accept_loop(shared: Arc<Shared>, listener: TcpListener, door: Door) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -166,7 +182,7 @@ async fn accept_loop(shared: Arc<Shared>, listener: TcpListener, door: Door) {
             let connection = listener::accept(&listener).await;
             // Only now: a loop with nothing to accept must not hold a place that another listener could use.
             let permit = match door {
-                Door::Public => shared.permits.clone().acquire_owned().await.ok(),
+                Door::Plain | Door::Secure(_) => shared.permits.clone().acquire_owned().await.ok(),
                 Door::Private => None,
             };
             (permit, connection)
@@ -180,9 +196,9 @@ async fn accept_loop(shared: Arc<Shared>, listener: TcpListener, door: Door) {
             shared.measures.refused();
             continue;
         };
-        let shared_here = shared.clone();
+        let (shared_here, door) = (shared.clone(), door.clone());
         let connection = async move {
-            connection::serve(&shared_here, stream, peer, door).await;
+            connection::serve(&shared_here, stream, peer, &door).await;
             drop((permit, place));
         };
         drop(shared.tasks.short("connection", connection)); // it ends with its peer, its deadlines or `stop`

@@ -11,20 +11,20 @@ use std::time::Instant;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use futures_util::FutureExt as _;
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::client::Client;
-use super::{Door, Shared, measure};
+use super::gate::{Arrival, Verdict, Way};
+use super::{Shared, Site, measure};
 use crate::config::REQUEST_ID;
 
 pub async fn answer(
     shared: Arc<Shared>,
-    peer: SocketAddr,
-    door: Door,
-    mut request: Request<Incoming>,
+    arrival: Arc<Arrival>,
+    request: Request<Incoming>,
 ) -> Result<Response<Recorded>, Infallible> {
     let started = Instant::now();
     let in_flight = shared.measures.begin();
@@ -33,40 +33,28 @@ pub async fn answer(
     let line = Line {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
-        peer,
+        peer: arrival.peer,
         id: id.clone(),
         status: 0,
         bytes: 0,
         started,
         complete: false,
-        silent: door == Door::Private || !shared.access_log,
+        silent: matches!(arrival.way, Way::Private) || !shared.access_log,
     };
     let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"));
-    let mut response = if host_is_clear(&request) {
-        request.headers_mut().insert(REQUEST_ID, id.clone());
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let site = shared.site.load_full();
-        let client = Client {
-            address: peer,
-            tls: false,
-            host: authority(&request).unwrap_or_default().to_owned(),
-            request_id: id.clone(),
-        };
-        let request = request.map(Body::new);
-        let answered = async {
-            match door {
-                Door::Private => site.answer_api(request).await,
-                Door::Public => site.answer(request, &client).await,
-            }
-        };
-        let answered = AssertUnwindSafe(answered).catch_unwind().await;
-        answered.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", &id))
-    } else {
-        refusal(
-            StatusCode::BAD_REQUEST,
-            "Exactly one Host header is required",
-            &id,
-        )
+    let site = shared.site.load_full();
+    let mut response = match site.gate.judge(&arrival, &request) {
+        Verdict::Pass(host) => {
+            let client = Client {
+                address: arrival.peer,
+                tls: matches!(arrival.way, Way::Secure(_)),
+                host,
+                request_id: id.clone(),
+            };
+            route(&site, Some(client), arrival.peer, &id, request).await
+        }
+        Verdict::Api => route(&site, None, arrival.peer, &id, request).await,
+        verdict => without_route(verdict, &id),
     };
     response.headers_mut().insert(REQUEST_ID, id);
     if shared.draining.is_cancelled() && version < Version::HTTP_2 {
@@ -86,19 +74,48 @@ pub async fn answer(
     }))
 }
 
-/// RFC 9112 §3.2: an HTTP/1.1 request has exactly one Host field; several could be routed one way and read another.
-fn host_is_clear<B>(request: &Request<B>) -> bool {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    match request.version() {
-        Version::HTTP_11 => hosts == 1,
-        _ => hosts <= 1,
-    }
+/// Without a client, the answer of the API whatever the host.
+async fn route(
+    site: &Site,
+    client: Option<Client>,
+    peer: SocketAddr,
+    id: &HeaderValue,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let request = request.map(Body::new);
+    let answered = async {
+        match &client {
+            Some(client) => site.answer(request, client).await,
+            None => site.answer_api(request).await,
+        }
+    };
+    let answered = AssertUnwindSafe(answered).catch_unwind().await;
+    answered.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", id))
 }
 
-/// RFC 9110 §7.2: HTTP/2 sends `:authority` in place of Host.
-fn authority<B>(request: &Request<B>) -> Option<&str> {
-    let target = request.uri().authority().map(http::uri::Authority::as_str);
-    target.or_else(|| request.headers().get(HOST)?.to_str().ok()) // bytes above ASCII are in no host name
+/// Answers what the gate does not let through.
+fn without_route(verdict: Verdict, id: &HeaderValue) -> Response<Body> {
+    let (status, error) = match verdict {
+        Verdict::Challenge(answer) => return Response::new(Body::from(answer)),
+        Verdict::Redirect(location) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+            response.headers_mut().insert(LOCATION, location);
+            return response;
+        }
+        Verdict::NoChallenge => (StatusCode::NOT_FOUND, "No such challenge"),
+        Verdict::Misdirected => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "This connection does not serve that host",
+        ),
+        Verdict::Pass(_) | Verdict::Api | Verdict::BadHost => (
+            StatusCode::BAD_REQUEST,
+            "Exactly one Host header is required, and it has to be a host name",
+        ),
+    };
+    refusal(status, error, id)
 }
 
 pub fn refusal(status: StatusCode, error: &str, id: &HeaderValue) -> Response<Body> {

@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 use self::fixed::Fixed;
 use super::client::Client;
 use super::files::Files;
+use super::gate::Gate;
 use super::proxy::Proxy;
 use super::request::refusal;
 use crate::config::{HostName, RequestPath, Table, TableRoute, Target};
@@ -22,6 +23,7 @@ const SIGNALING: &str = "/signaling";
 
 /// Swapped whole by a reload; a request keeps the one that it began with.
 pub struct Site {
+    pub gate: Gate,
     table: Arc<Table>,
     api: Router,
     /// As in the table: by host, by route.
@@ -38,10 +40,11 @@ enum Handler {
 
 impl Site {
     /// `api` answers whatever the table sends to the backend; without hosts, everything.
-    pub fn new(table: Arc<Table>, api: Router) -> Site {
+    pub fn new(gate: Gate, table: Arc<Table>, api: Router) -> Site {
         let handlers = table.hosts().iter();
         let handlers = handlers.map(|host| host.routes.iter().map(handler).collect());
         Site {
+            gate,
             handlers: handlers.collect(),
             table,
             api,

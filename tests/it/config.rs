@@ -155,6 +155,40 @@ fn values_of_no_use_are_refused() {
 }
 
 #[test]
+fn hosts_whose_certificate_cannot_be_told_are_refused() {
+    for (toml, wanted) in [
+        ("[hosts.\"a b\"]\n", "is not a host name"),
+        (
+            "[hosts.\"A.example\"]\n[hosts.\"a.example\"]\n",
+            "written in two ways",
+        ),
+        (
+            "[hosts.\"*.example.com\"]\n",
+            "a wildcard needs `certificate_file`",
+        ),
+        (
+            "[hosts.\"a.example\"]\ncertificate_file = \"a.pem\"\n",
+            "needed together",
+        ),
+        (
+            "[hosts.\"a.example\"]\ntls = \"local\"\ncertificate_file = \"a.pem\"\nkey_file = \"a.key\"\n",
+            "`tls` and `certificate_file` are both set",
+        ),
+        (
+            "[https]\nlisten = []\n[hosts.\"a.example\"]\n",
+            "`https.listen` is empty",
+        ),
+        (
+            "[https]\nhandshake_timeout_seconds = 0\n",
+            "https.handshake_timeout_seconds",
+        ),
+        ("[signaling]\nplain = false\n", "nobody could connect"),
+    ] {
+        refused(toml, &[], &[wanted]);
+    }
+}
+
+#[test]
 fn a_secret_of_the_environment_takes_the_place_of_the_files() {
     let file = "[store]\nkind = \"s3\"\n[store.s3]\nbucket = \"b\"\naccess_key_id_file = \"i\"\n\
                 secret_access_key_file = \"s\"\n";

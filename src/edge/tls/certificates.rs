@@ -25,6 +25,8 @@ struct Shared {
     certificates: ArcSwap<HashMap<String, Entry>>,
     challenges: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
     http_challenges: ArcSwap<HashMap<String, String>>,
+    wanted: ArcSwap<Vec<String>>,
+    problems: ArcSwap<HashMap<String, String>>,
 }
 
 #[derive(Clone)]
@@ -33,7 +35,47 @@ struct Entry {
     expires: Option<Timestamp>,
 }
 
+/// How a name that is to be served stands.
+pub struct Standing {
+    pub name: String,
+    /// None without a certificate.
+    pub expires: Option<Timestamp>,
+    /// Why there is no newer certificate.
+    pub problem: Option<String>,
+}
+
 impl Certificates {
+    /// The names that are to have a certificate.
+    pub fn want(&self, names: Vec<String>) {
+        change(&self.shared.problems, |problems| {
+            problems.retain(|name, _| names.contains(name));
+        });
+        self.shared.wanted.store(Arc::new(names));
+    }
+
+    /// Every wanted name, whether it has a certificate or not.
+    pub fn standing(&self) -> Vec<Standing> {
+        let (wanted, problems) = (self.shared.wanted.load(), self.shared.problems.load());
+        let standing = |name: &String| Standing {
+            name: name.clone(),
+            expires: self.expiry(name),
+            problem: problems.get(name).cloned(),
+        };
+        wanted.iter().map(standing).collect()
+    }
+
+    /// Why `name` gets no new certificate; for whoever asks how the daemon does. None when all is well.
+    pub fn set_problem(&self, name: &str, problem: Option<String>) {
+        change(&self.shared.problems, |problems| match &problem {
+            Some(problem) => {
+                problems.insert(name.to_owned(), problem.clone());
+            }
+            None => {
+                problems.remove(name);
+            }
+        });
+    }
+
     /// From now on handshakes for `name` (lower case; `*.example.com` for one label below) get this certificate.
     pub fn set(&self, name: &str, key: Arc<CertifiedKey>) {
         let expires = key
@@ -116,8 +158,9 @@ fn change<V: Clone>(map: &ArcSwap<HashMap<String, V>>, edit: impl Fn(&mut HashMa
     });
 }
 
-fn expiry_of(certificate: &[u8]) -> Option<Timestamp> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?; // the caller says which name
+/// None for what is no certificate.
+pub fn expiry_of(certificate: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?; // no certificate, no expiry
     Timestamp::from_second(certificate.validity().not_after.timestamp()).ok() // nobody asks after the year 9999
 }
 

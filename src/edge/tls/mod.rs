@@ -1,4 +1,8 @@
-//! TLS: certificates by name.
+//! TLS: certificates by name, where they come from, and the handshake that shows them.
 
-#[expect(dead_code, reason = "the listener reads what the issuers write here")]
 pub mod certificates;
+pub mod handshake;
+pub mod keeper;
+pub mod local;
+mod manual;
+mod report;

@@ -13,6 +13,8 @@ use super::wait::{CEILING, wait_until};
 pub struct Daemon {
     pub child: Child,
     pub http: SocketAddr,
+    /// Where TLS is spoken, when a host has a certificate.
+    pub https: Option<SocketAddr>,
     pub metrics: Option<SocketAddr>,
     pub signaling: Option<SocketAddr>,
     /// Every address of the HTTP listener; `http` is the first.
@@ -58,6 +60,7 @@ impl Builder {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
             .env("SEANCE_HTTP__LISTEN", "127.0.0.1:0")
+            .env("SEANCE_HTTPS__LISTEN", "127.0.0.1:0")
             .env("SEANCE_METRICS__LISTEN", "127.0.0.1:0")
             .env("SEANCE_SIGNALING__LISTEN", "127.0.0.1:0");
         Builder {
@@ -146,11 +149,13 @@ impl Builder {
         let http = *http_addresses
             .first()
             .expect("READY=1 carries the HTTP address");
+        let https = addresses("X_SEANCE_HTTPS").first().copied();
         let metrics = addresses("X_SEANCE_METRICS").first().copied();
         let signaling = addresses("X_SEANCE_SIGNALING").first().copied();
         Ok(Daemon {
             child,
             http,
+            https,
             metrics,
             signaling,
             http_addresses,
@@ -243,6 +248,16 @@ impl Daemon {
 
     pub fn state(&self) -> PathBuf {
         self.home().join("state")
+    }
+
+    #[track_caller]
+    pub fn https(&self) -> SocketAddr {
+        self.https.expect("READY=1 carries the HTTPS address")
+    }
+
+    /// The root of the local CA.
+    pub fn local_root(&self) -> PathBuf {
+        self.state().join("local-ca/root.pem")
     }
 
     /// The key that a daemon without a configuration file made.

@@ -6,7 +6,9 @@ mod daemon;
 pub mod gate;
 pub mod http;
 pub mod kill;
+pub mod pki;
 pub mod release;
+pub mod tls;
 pub mod wait;
 pub mod websocket;
 

@@ -89,6 +89,16 @@ impl WebSocket {
         Ok(WebSocket { stream, received })
     }
 
+    /// Like `open` for a server that looks at the host.
+    pub fn named(address: SocketAddr, host: &str, path: &str) -> Result<WebSocket, String> {
+        let head = handshake(path, "").replace("Host: seance", &format!("Host: {host}"));
+        let (stream, head, received) = request(address, &head);
+        if head.starts_with("HTTP/1.1 101 ") {
+            return Ok(WebSocket { stream, received });
+        }
+        Err(head)
+    }
+
     /// A whole masked frame.
     pub fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.raw(&frame(0x80 | opcode, payload));

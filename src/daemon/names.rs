@@ -1,0 +1,100 @@
+//! The names this machine answers for: their certificates, and the site that each configuration makes of them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rooms::Rooms;
+use super::sockets::Addresses;
+use crate::api;
+use crate::clock;
+use crate::config::Config;
+use crate::edge::Site;
+use crate::edge::gate::Gate;
+use crate::edge::signaling::Port;
+use crate::edge::tls::certificates::{Certificates, Standing};
+use crate::edge::tls::handshake::Tls;
+use crate::edge::tls::keeper::Keeper;
+use crate::metrics::Metrics;
+use crate::signaling::{Signaling, SignalingError, Stream};
+use crate::tasks::Tasks;
+
+pub struct Names {
+    pub certificates: Certificates,
+    keeper: Keeper,
+    https_port: u16,
+}
+
+impl Names {
+    pub fn open(
+        config: &Config,
+        state: &Path,
+        addresses: &Addresses,
+        tasks: &Tasks,
+        metrics: &Metrics,
+    ) -> Names {
+        let certificates = Certificates::default();
+        let wanted = &config.certificates;
+        Names {
+            keeper: Keeper::start(&certificates, wanted, state, tasks, metrics),
+            https_port: addresses.https.first().map_or(443, SocketAddr::port),
+            certificates,
+        }
+    }
+
+    pub fn tls(&self, config: &Config, metrics: &Metrics) -> Result<Tls, rustls::Error> {
+        let timeout = Duration::from_secs(config.https.handshake_timeout_seconds);
+        Tls::new(self.certificates.clone(), timeout, metrics)
+    }
+
+    /// Opens the signaling port: where no host has a certificate, to plain connections only.
+    pub fn greet_signaling(
+        &self,
+        config: &Config,
+        signaling: &Signaling,
+        listeners: Vec<TcpListener>,
+        tls: &Arc<Tls>,
+        tasks: &Tasks,
+    ) -> Result<(), SignalingError> {
+        let room = signaling.clone();
+        if config.https_listen.is_empty() {
+            let plain = move |stream, peer: SocketAddr| room.enter(Stream::Tcp(stream), peer.ip());
+            return signaling.listen(listeners, plain);
+        }
+        let port = Arc::new(Port::new(
+            &config.signaling,
+            room,
+            tls.clone(),
+            tasks.clone(),
+        ));
+        signaling.listen(listeners, move |stream, peer| port.greet(stream, peer))
+    }
+
+    /// What answers under `config`.
+    pub fn site(&self, config: &Config, rooms: &Rooms) -> Site {
+        let gate = Gate::new(&config.certificates, &self.certificates, self.https_port);
+        Site::new(gate, config.table.clone(), rooms.api(config, self.health()))
+    }
+
+    fn health(&self) -> api::Certificates {
+        let certificates = self.certificates.clone();
+        Arc::new(move || {
+            let now = clock::now();
+            let of_host = |standing: Standing| api::CertificateHealth {
+                status: match standing.expires {
+                    None => "missing",
+                    Some(at) if at <= now => "expired",
+                    Some(_) => "valid",
+                },
+                host: standing.name,
+                expires: standing.expires.map(clock::rfc3339),
+            };
+            certificates.standing().into_iter().map(of_host).collect()
+        })
+    }
+
+    pub fn reload(&self, config: &Config) {
+        self.keeper.reload(&config.certificates);
+    }
+}

@@ -1,0 +1,188 @@
+//! Before any route is looked at: is the request for a host of ours, and does it come in the way that this host wants?
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::{HeaderValue, Request, Version};
+
+use super::tls::certificates::Certificates;
+use crate::config::HostCertificate;
+
+/// Where a CA looks for the answer to its challenge, RFC 8555 §8.3.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+/// What a monitor on the same machine asks, by address.
+const PROBES: [&str; 2] = ["/health/live", "/health/ready"];
+
+/// How a request came in.
+pub struct Arrival {
+    pub peer: SocketAddr,
+    pub way: Way,
+}
+
+pub enum Way {
+    Plain,
+    /// Over TLS, for the server name of the handshake, in lower case.
+    Secure(Arc<str>),
+    /// From the daemon itself.
+    Private,
+}
+
+/// The hosts of one configuration. Without hosts everything passes.
+#[derive(Default)]
+pub struct Gate {
+    /// Whether each host is served over TLS.
+    hosts: BTreeMap<String, bool>,
+    certificates: Certificates,
+    https_port: u16,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// To the routes of this host, in lower case and without port; empty where hosts do not matter and none is named.
+    Pass(String),
+    /// To the API, whatever the host.
+    Api,
+    /// The same address over TLS.
+    Redirect(HeaderValue),
+    /// The answer to a CA's challenge.
+    Challenge(String),
+    /// There is no such challenge.
+    NoChallenge,
+    /// RFC 9112 §3.2: the host cannot be told.
+    BadHost,
+    /// RFC 9110 §15.5.20: the request is for a host that this connection, or this daemon, does not answer for.
+    Misdirected,
+}
+
+impl Gate {
+    /// `https_port` is where redirects lead.
+    pub fn new(
+        hosts: &BTreeMap<String, HostCertificate>,
+        certificates: &Certificates,
+        https_port: u16,
+    ) -> Gate {
+        let hosts = hosts.iter().map(|(name, certificate)| {
+            let tls = *certificate != HostCertificate::None;
+            (name.clone(), tls)
+        });
+        Gate {
+            hosts: hosts.collect(),
+            certificates: certificates.clone(),
+            https_port,
+        }
+    }
+
+    pub fn judge<B>(&self, arrival: &Arrival, request: &Request<B>) -> Verdict {
+        let Some(host) = host_of(request) else {
+            return Verdict::BadHost;
+        };
+        if matches!(arrival.way, Way::Private) {
+            return Verdict::Api;
+        }
+        if self.hosts.is_empty() {
+            return Verdict::Pass(host.unwrap_or_default());
+        }
+        let Some(host) = host else {
+            return Verdict::BadHost;
+        };
+        match &arrival.way {
+            Way::Secure(name) if **name == *host => Verdict::Pass(host),
+            Way::Secure(_) => Verdict::Misdirected,
+            Way::Plain | Way::Private => self.judge_plain(host, arrival.peer.ip(), request),
+        }
+    }
+
+    fn judge_plain<B>(&self, host: String, peer: IpAddr, request: &Request<B>) -> Verdict {
+        let path = request.uri().path();
+        let token = path.strip_prefix(CHALLENGES);
+        if let Some(answer) = token.and_then(|token| self.certificates.http_challenge(token)) {
+            return Verdict::Challenge(answer);
+        }
+        match self.find(&host) {
+            Some(false) => Verdict::Pass(host),
+            Some(true) if token.is_some() => Verdict::NoChallenge,
+            Some(true) => self.redirect(&host, request),
+            None if is_address(&host)
+                && peer.to_canonical().is_loopback()
+                && PROBES.contains(&path) =>
+            {
+                Verdict::Api
+            }
+            None => Verdict::Misdirected,
+        }
+    }
+
+    /// Whether a host is served over TLS; none for a host that is not ours.
+    fn find(&self, host: &str) -> Option<bool> {
+        let wildcard = || {
+            let (_, parent) = host.split_once('.')?;
+            self.hosts.get(&format!("*.{parent}"))
+        };
+        self.hosts.get(host).or_else(wildcard).copied()
+    }
+
+    fn redirect<B>(&self, host: &str, request: &Request<B>) -> Verdict {
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        // `OPTIONS *` and CONNECT name no path.
+        let target = if target.starts_with('/') { target } else { "/" };
+        let location = match self.https_port {
+            443 => format!("https://{host}{target}"),
+            port => format!("https://{host}:{port}{target}"),
+        };
+        HeaderValue::try_from(location).map_or(Verdict::BadHost, Verdict::Redirect)
+    }
+}
+
+/// The host that a request names, in lower case, without port and final dot: `Some(None)` when it may do without.
+/// `None` when it cannot be told: RFC 9112 §3.2 wants exactly one Host field in HTTP/1.1, and two names in one request
+/// could be routed by one and read by the other.
+fn host_of<B>(request: &Request<B>) -> Option<Option<String>> {
+    let mut fields = request.headers().get_all(HOST).iter();
+    let (field, second) = (fields.next(), fields.next());
+    if second.is_some() || (field.is_none() && request.version() == Version::HTTP_11) {
+        return None;
+    }
+    let field = match field {
+        Some(field) => Some(normal(field.to_str().ok()?)?), // bytes above ASCII are in no host name
+        None => None,
+    };
+    let target = match request.uri().authority() {
+        Some(authority) => Some(normal(authority.as_str())?),
+        None => None,
+    };
+    match (field, target) {
+        (Some(field), Some(target)) if field != target => None,
+        (field, target) => Some(target.or(field)),
+    }
+}
+
+/// RFC 3986 §3.2 without user information, and of `reg-name` what is found in host names.
+fn normal(authority: &str) -> Option<String> {
+    let (host, port) = match authority.rfind(':') {
+        Some(at) if !authority.ends_with(']') => (&authority[..at], &authority[at + 1..]),
+        _ => (authority, ""),
+    };
+    let port_fits = port.is_empty() || port.parse::<u16>().is_ok_and(|_| !port.starts_with('+'));
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host_fits = match inner {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let fits =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            (1..=254).contains(&host.len()) && host.bytes().all(fits)
+        }
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (port_fits && host_fits && !host.is_empty()).then(|| host.to_ascii_lowercase())
+}
+
+fn is_address(host: &str) -> bool {
+    host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok()
+}

@@ -1,0 +1,196 @@
+//! The handshake of one connection: which certificate, or which refusal.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use rustls::server::{Acceptor, ClientHello};
+use rustls::version::{TLS12, TLS13};
+use rustls::{HandshakeKind, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+
+use super::certificates::{ACME_TLS, Certificates, is_challenge};
+use crate::metrics::Metrics;
+
+/// The first byte of a connection that speaks TLS: a record of the handshake (RFC 8446 §5.1).
+pub const FIRST_BYTE: u8 = 22;
+
+/// Alerts that refuse a ClientHello (RFC 8446 §6.2).
+const UNRECOGNIZED_NAME: u8 = 112;
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Makes sessions for the names in [`Certificates`]. One for all listeners, so that a session can be resumed on any.
+#[derive(Clone)]
+pub struct Tls {
+    certificates: Certificates,
+    site: Arc<ServerConfig>,
+    challenge: Arc<ServerConfig>,
+    timeout: Duration,
+    handshakes: Family<Outcome, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    #[error("the handshake took longer than {} s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("the peer names no host")]
+    NoName,
+    #[error("there is no certificate for `{0}`")]
+    UnknownName(String),
+    #[error("there is no challenge for `{0}`")]
+    UnknownChallenge(String),
+    #[error("the peer hung up during the handshake")]
+    Gone,
+    #[error("the handshake failed")]
+    Failed(#[source] io::Error),
+}
+
+impl Tls {
+    /// `timeout` is for a whole handshake.
+    ///
+    /// # Errors
+    /// A cryptography library that lacks what TLS 1.2 and 1.3 need, or random bytes for the tickets.
+    pub fn new(
+        certificates: Certificates,
+        timeout: Duration,
+        metrics: &Metrics,
+    ) -> Result<Tls, rustls::Error> {
+        let mut site = config(&certificates)?;
+        site.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Resumption without a state here: any number of clients, and each worker knows them all.
+        site.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let mut challenge = config(&certificates)?;
+        challenge.alpn_protocols = vec![ACME_TLS.to_vec()];
+        let handshakes = Family::default();
+        metrics.register(|registry| {
+            registry.register("tls_handshakes", "TLS handshakes", handshakes.clone());
+        });
+        Ok(Tls {
+            certificates,
+            site: Arc::new(site),
+            challenge: Arc::new(challenge),
+            timeout,
+            handshakes,
+        })
+    }
+
+    /// A session, or none when the peer was a CA that has now seen its answer.
+    ///
+    /// # Errors
+    /// Whatever ended the handshake. It is counted; the peer has been told what TLS lets us tell.
+    pub async fn accept<I>(&self, io: I) -> Result<Option<TlsStream<I>>, HandshakeError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let accepted = tokio::time::timeout(self.timeout, self.negotiate(io)).await;
+        let accepted = accepted.unwrap_or(Err(HandshakeError::Timeout(self.timeout)));
+        let outcome = match &accepted {
+            Ok(None) => "challenge",
+            Ok(Some(stream)) => match stream.get_ref().1.handshake_kind() {
+                Some(HandshakeKind::Resumed) => "resumed",
+                _ => "full",
+            },
+            Err(HandshakeError::Timeout(_)) => "timeout",
+            Err(HandshakeError::NoName) => "no_name",
+            Err(HandshakeError::UnknownName(_) | HandshakeError::UnknownChallenge(_)) => {
+                "unknown_name"
+            }
+            Err(HandshakeError::Gone) => "gone",
+            Err(HandshakeError::Failed(_)) => "failed",
+        };
+        self.handshakes.get_or_create(&Outcome { outcome }).inc();
+        accepted
+    }
+
+    async fn negotiate<I>(&self, io: I) -> Result<Option<TlsStream<I>>, HandshakeError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), io).await;
+        let start = start.map_err(failed)?;
+        let is_challenge = is_challenge(&start.client_hello());
+        let known = if is_challenge {
+            self.known_challenge(&start.client_hello())
+        } else {
+            self.known_name(&start.client_hello())
+        };
+        if let Err((error, alert)) = known {
+            refuse(start, alert).await;
+            return Err(error);
+        }
+        let config = if is_challenge {
+            &self.challenge
+        } else {
+            &self.site
+        };
+        let mut stream = start.into_stream(config.clone()).await.map_err(failed)?;
+        if is_challenge {
+            // RFC 8737 §3: the CA closes; whatever it would ask here has no answer.
+            let _gone = stream.shutdown().await; // it has seen the certificate, which is all it wants
+            return Ok(None);
+        }
+        Ok(Some(stream))
+    }
+
+    fn known_name(&self, hello: &ClientHello<'_>) -> Result<(), (HandshakeError, u8)> {
+        let Some(name) = hello.server_name() else {
+            return Err((HandshakeError::NoName, UNRECOGNIZED_NAME));
+        };
+        let name = name.to_ascii_lowercase();
+        match self.certificates.find(&name) {
+            Some(_) => Ok(()),
+            None => Err((HandshakeError::UnknownName(name), UNRECOGNIZED_NAME)),
+        }
+    }
+
+    fn known_challenge(&self, hello: &ClientHello<'_>) -> Result<(), (HandshakeError, u8)> {
+        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
+        match self.certificates.challenge(&name) {
+            Some(_) => Ok(()),
+            None => Err((
+                HandshakeError::UnknownChallenge(name),
+                NO_APPLICATION_PROTOCOL,
+            )),
+        }
+    }
+}
+
+fn config(certificates: &Certificates) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let mut config = builder
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(certificates.clone()));
+    config.ignore_client_order = true;
+    Ok(config)
+}
+
+/// Sends a fatal alert. rustls has one for a missing certificate, but it is not the one that names the cause.
+async fn refuse<I: AsyncRead + AsyncWrite + Unpin>(start: StartHandshake<I>, alert: u8) {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    let mut io = start.io;
+    let record = [ALERT, 3, 3, 0, 2, FATAL, alert];
+    if let Err(error) = io.write_all(&record).await {
+        tracing::debug!(%error, "a peer went away before it could be refused");
+    }
+}
+
+fn failed(error: io::Error) -> HandshakeError {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        UnexpectedEof | ConnectionReset | BrokenPipe => HandshakeError::Gone,
+        _ => HandshakeError::Failed(error),
+    }
+}
