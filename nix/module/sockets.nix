@@ -1,8 +1,9 @@
 # Listening sockets belong to systemd: they stay open while the daemon restarts, so a switch refuses nobody, and the
 # daemon needs no capability for ports below 1024.
 #
-# A unit is named after its address. NixOS leaves a *changed* socket unit alone on a switch (the old address would stay
-# bound, and the daemon refuse to start on it), but it stops a unit that is gone and starts one that is new.
+# A unit is named after its address. NixOS leaves a *changed* socket unit alone on a switch: nothing would listen on the
+# new address, and the daemon cannot bind one below 1024 itself. But it stops a unit that is gone and starts one that is
+# new.
 {
   config,
   lib,

@@ -27,6 +27,7 @@ mod electron;
 mod journal;
 mod layers;
 mod metrics;
+mod nix_units;
 mod options;
 mod readme;
 mod routes;

@@ -1,0 +1,82 @@
+//! The units and configurations in `tests/nix/rendered` are those of today's NixOS module, and this program accepts
+//! them. Nix writes them (`tests/nix/run --write`); what runs here needs no Nix.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::command::{path, seance};
+
+const RENDERED: &str = "tests/nix/rendered";
+/// What the rendered files are made from.
+const INPUTS: [&str; 6] = [
+    "nix/module.nix",
+    "nix/module",
+    "flake.lock",
+    "tests/nix/fixtures",
+    "tests/nix/evaluate.nix",
+    "tests/nix/toml.nix",
+];
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    entries
+        .flat_map(|entry| files(&entry.expect("an entry").path()))
+        .collect()
+}
+
+fn sha256(path: &Path) -> String {
+    let content = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    hex::encode(aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        &content,
+    ))
+}
+
+#[test]
+fn rendered_units_are_those_of_the_module_lock_and_fixtures_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sums = fs::read_to_string(root.join(RENDERED).join("SHA256SUMS")).expect("the sums");
+    let listed: BTreeSet<(PathBuf, String)> = sums
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(sum, path)| (root.join(path), sum.to_owned()))
+        .collect();
+    let present: BTreeSet<(PathBuf, String)> = INPUTS
+        .iter()
+        .flat_map(|input| files(&root.join(input)))
+        .chain([root.join("tests/nix/stand-ins.nix")])
+        .map(|path| (path.clone(), sha256(&path)))
+        .collect();
+    let changed: Vec<_> = listed.symmetric_difference(&present).collect();
+    assert!(
+        changed.is_empty(),
+        "these changed since the units were rendered: {changed:#?}\n\
+         SEANCE_NIXPKGS=… tests/nix/run --write renders them anew"
+    );
+}
+
+#[test]
+fn rendered_configurations_are_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(RENDERED);
+    let mut checked = 0;
+    for file in files(&root) {
+        if file.file_name().is_none_or(|name| name != "config.toml") {
+            continue;
+        }
+        let expected = fs::read_to_string(file.with_file_name("environment")).expect("names");
+        let sample = |name: &str| match name.ends_with("ENDPOINT") {
+            true => "https://expected.invalid",
+            false => "expected",
+        };
+        let environment: Vec<(&str, &str)> =
+            expected.lines().map(|name| (name, sample(name))).collect();
+        let output = seance(&["check-config", path(&file)], &environment);
+        assert_eq!(output.code, 0, "{}: {}", file.display(), output.stderr);
+        checked += 1;
+    }
+    assert!(checked >= 5, "{checked} configurations");
+}
