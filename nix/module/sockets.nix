@@ -15,7 +15,8 @@ let
 
   # Everything after the last colon.
   port = address: lib.last (lib.splitString ":" address);
-  readable = lib.replaceStrings [ "[::]" "[" "]" ] [ "any" "" "" ];
+  # No colon: systemd-analyze takes it for "FILE:ALIAS".
+  readable = lib.replaceStrings [ "[::]" "[" "]" ":" ] [ "any" "" "" "-" ];
 
   # An IPv6 wildcard serves IPv4 too, unless a listener of its own does for the same port.
   ipv4Ports = map port (
