@@ -23,15 +23,25 @@ let
 
   drainSeconds = configuration.http.drain_seconds or 10;
 
-  # Sections that a reload cannot put in force (`Config::needs_restart`): a change of them restarts.
+  # What a reload cannot put in force (`Config::needs_restart`): a change of it restarts.
+  without = names: section: removeAttrs (configuration.${section} or { }) names;
   needsRestart = {
-    http = removeAttrs configuration.http [
-      "cors_origins"
-      "trusted_proxies"
-    ];
-    log = removeAttrs (configuration.log or { }) [ "filter" ];
-    inherit (configuration) metrics store;
-    audit = configuration.audit or { };
+    http = without [ "cors_origins" ] "http";
+    https = without [ ] "https";
+    deploy = without [
+      "max_body_bytes"
+      "max_files"
+      "stall_timeout_seconds"
+      "failed_keys_per_minute"
+    ] "deploy";
+    metrics = without [ ] "metrics";
+    audit = without [ ] "audit";
+    log = without [ "filter" ] "log";
+    store = without [ ] "store";
+    signaling = {
+      inherit (configuration.signaling) listen;
+      plain = configuration.signaling.plain or null;
+    };
   };
 in
 {
