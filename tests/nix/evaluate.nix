@@ -91,14 +91,14 @@ let
     ) (builtins.readDir directory);
 
   # The droplet of the template, and what it would be with other modules.
-  droplet =
+  droplet = modules: server ([ ../../nix/digitalocean.nix ] ++ modules);
+  server =
     modules:
     (nixos (
       [
         (disko + "/module.nix")
         ../../nix/disko.nix
         ../../nix/host.nix
-        ../../nix/digitalocean.nix
         ../../nix/templates/default/configuration.nix
         { documentation.enable = false; system.stateVersion = lib.mkForce lib.trivial.release; }
       ]
@@ -117,6 +117,17 @@ in
       drvPath = config.system.build.toplevel.drvPath;
       format = config.system.build.diskoScriptNoDeps.drvPath;
       firewall = config.networking.firewall.allowedTCPPorts;
+    };
+  # Any other VPS: DHCP, another disk.
+  vps =
+    let
+      config = server [ { seance.host.disk = lib.mkForce "/dev/sda"; } ];
+    in
+    {
+      failed = failed config;
+      drvPath = config.system.build.toplevel.drvPath;
+      dhcp = config.networking.useDHCP;
+      grub = config.boot.loader.grub.devices;
     };
   # Why the first authors gave NixOS up after an afternoon, each with what is so now (true) and a control (a message).
   causes = {
