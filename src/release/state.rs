@@ -16,6 +16,10 @@ use crate::config::StorePrefix;
 /// How long a repeated request is recognised by its idempotency key.
 pub const REPLAY_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
+/// How long the replaced assets of a web app are remembered, and how many of one prefix; the oldest go first.
+pub const RETIRED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+const RETIRED_MOST: usize = 10_000;
+
 /// The fold of records 1 to `head`. Cloning is cheap; [`State::apply`] copies what it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -32,6 +36,17 @@ pub struct State {
 pub struct Tree {
     #[serde(with = "as_list")]
     files: BTreeMap<ReleasePath, Arc<File>>,
+    /// What pages of earlier deploys may still ask for.
+    #[serde(default, with = "as_list", skip_serializing_if = "BTreeMap::is_empty")]
+    retired: BTreeMap<ReleasePath, Retired>,
+}
+
+/// A file that is no longer published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    file: Arc<File>,
+    /// When the deploy without it was published.
+    at: Timestamp,
 }
 
 /// A successful request that may be repeated: the answer is in record `n`.
@@ -99,11 +114,15 @@ impl State {
             Event::Deploy(deployed) => {
                 let tree = Arc::make_mut(self.trees.entry(record.prefix.clone()).or_default());
                 for path in &deployed.removed {
-                    tree.files.remove(path);
+                    if let Some(file) = tree.files.remove(path) {
+                        tree.retire(file, record.at);
+                    }
                 }
                 for file in &deployed.files {
+                    tree.retired.remove(&file.path);
                     tree.files.insert(file.path.clone(), file.clone());
                 }
+                tree.forget_retired(record.at);
             }
         }
         if let Some(idempotency) = &record.idempotency {
@@ -128,6 +147,31 @@ fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
 impl Tree {
     pub fn file(&self, path: &str) -> Option<&Arc<File>> {
         self.files.get(path)
+    }
+
+    /// A file that a deploy after `since` took away, for the pages that it took it from.
+    pub fn retired(&self, path: &str, since: Timestamp) -> Option<&Arc<File>> {
+        let retired = self.retired.get(path)?;
+        (retired.at >= since).then_some(&retired.file)
+    }
+
+    fn retire(&mut self, file: Arc<File>, at: Timestamp) {
+        if file.path.outlives_its_page() {
+            self.retired.insert(file.path.clone(), Retired { file, at });
+        }
+    }
+
+    fn forget_retired(&mut self, now: Timestamp) {
+        self.retired
+            .retain(|_, retired| now.duration_since(retired.at) < RETIRED_KEPT);
+        let Some(over) = self.retired.len().checked_sub(RETIRED_MOST + 1) else {
+            return;
+        };
+        let mut times: Vec<Timestamp> = self.retired.values().map(|retired| retired.at).collect();
+        // Whole deploys: half of one's assets would break its pages as much as none.
+        let (_, last, _) = times.select_nth_unstable(over);
+        let last = *last;
+        self.retired.retain(|_, retired| retired.at > last);
     }
 
     #[cfg(test)]
@@ -156,25 +200,42 @@ mod as_list {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    use super::Retired;
     use crate::release::path::ReleasePath;
     use crate::release::record::File;
 
-    pub fn serialize<S: Serializer>(
-        files: &BTreeMap<ReleasePath, Arc<File>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(files.values())
+    pub trait Named {
+        fn path(&self) -> &ReleasePath;
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
+    impl Named for Arc<File> {
+        fn path(&self) -> &ReleasePath {
+            &self.path
+        }
+    }
+
+    impl Named for Retired {
+        fn path(&self) -> &ReleasePath {
+            &self.file.path
+        }
+    }
+
+    pub fn serialize<V: Serialize, S: Serializer>(
+        values: &BTreeMap<ReleasePath, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.values())
+    }
+
+    pub fn deserialize<'de, V: Named + Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<BTreeMap<ReleasePath, Arc<File>>, D::Error> {
-        let files = Vec::<Arc<File>>::deserialize(deserializer)?;
-        Ok(files
+    ) -> Result<BTreeMap<ReleasePath, V>, D::Error> {
+        let values = Vec::<V>::deserialize(deserializer)?;
+        Ok(values
             .into_iter()
-            .map(|file| (file.path.clone(), file))
+            .map(|value| (value.path().clone(), value))
             .collect())
     }
 }
@@ -325,5 +386,58 @@ mod tests {
             }
             prop_assert_eq!(resumed, whole);
         }
+    }
+
+    #[test]
+    fn an_asset_outlives_the_deploy_that_replaced_it_for_a_while() {
+        let day = |n: i64| Timestamp::from_second(1_800_000_000 + n * 86_400).unwrap();
+        let deploy = |n: u64, at: i64, files: Vec<File>, removed: &[&str]| {
+            let mut record = record(n, "prod", files, removed);
+            record.at = day(at);
+            record
+        };
+        let mut state = State::default();
+        let paths = [
+            "web/index.html",
+            "web/sw.js",
+            "web/assets/a.js",
+            "releases/a/b.js",
+        ];
+        let first = paths.map(|path| file(path, b"1")).to_vec();
+        state.apply(&deploy(1, 0, first, &[])).unwrap();
+        state.apply(&deploy(2, 10, vec![], &paths)).unwrap();
+        let tree = state.tree(&prefix("prod"));
+        let kept = |path: &str, since: i64| tree.retired(path, day(since)).is_some();
+        assert!(tree.file("web/assets/a.js").is_none());
+        assert!(kept("web/assets/a.js", 3) && !kept("web/assets/a.js", 11));
+        // A page and a service worker at the root would go on with the old version for ever.
+        for path in ["web/index.html", "web/sw.js", "releases/a/b.js"] {
+            assert!(!kept(path, 3), "{path}");
+        }
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        let again = vec![file("web/assets/a.js", b"2")];
+        state.apply(&deploy(3, 11, again, &[])).unwrap();
+        let tree = state.tree(&prefix("prod"));
+        assert!(tree.retired("web/assets/a.js", day(0)).is_none());
+    }
+
+    #[test]
+    fn of_too_many_replaced_assets_the_oldest_deploys_go() {
+        let at = |n: i64| Timestamp::from_second(1_800_000_000 + n).unwrap();
+        let asset = file("web/assets/a.js", b"1");
+        let mut tree = Tree::default();
+        for n in 0..20_002 {
+            let path = ReleasePath::parse(&format!("web/assets/{n}.js")).unwrap();
+            let file = File {
+                path,
+                ..asset.clone()
+            };
+            tree.retire(Arc::new(file), at(n / 2));
+        }
+        tree.forget_retired(at(20_000));
+        assert_eq!(tree.retired.len(), 10_000);
+        assert!(tree.retired("web/assets/10001.js", at(0)).is_none());
+        assert!(tree.retired("web/assets/10002.js", at(0)).is_some());
     }
 }

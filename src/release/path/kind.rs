@@ -39,6 +39,15 @@ impl ReleasePath {
         !self.is_manifest() && !self.is_html() && self.as_str().split('/').any(has_version)
     }
 
+    /// Whether pages that somebody still has open may ask for this file after another deploy took it away: an asset of
+    /// the web app. Not one at its root without a hash in its name, which may be a service worker, and that has to go.
+    pub fn outlives_its_page(&self) -> bool {
+        let Some(name) = self.as_str().strip_prefix("web/") else {
+            return false;
+        };
+        !self.is_html() && !self.is_manifest() && (name.contains('/') || self.is_hashed_asset())
+    }
+
     /// The `Cache-Control` of the published object.
     pub fn cache_control(&self) -> &'static str {
         if self.is_manifest() || self.is_html() {
