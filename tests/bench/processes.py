@@ -58,8 +58,8 @@ def spawned(command, cores=(SERVER_CORE,), env=None, cwd=None, log=None):
 
 
 @contextlib.contextmanager
-def daemon(binary, state, cores=(SERVER_CORE,), env=None):
-    """The real daemon with its embedded defaults; yields (Server, seconds from spawn to READY)."""
+def daemon(binary, state, cores=(SERVER_CORE,), env=None, config=None):
+    """The real daemon with its embedded defaults, or a configuration file; yields (Server, seconds from spawn to READY)."""
     notify = pathlib.Path(state).with_suffix(".notify")
     notify.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, open(f"{state}.log", "ab") as log:
@@ -75,7 +75,8 @@ def daemon(binary, state, cores=(SERVER_CORE,), env=None):
         }
         pathlib.Path(state).mkdir(parents=True, exist_ok=True)
         begun = time.monotonic()
-        with spawned([binary, "serve"], cores, settings, log=log) as child:
+        arguments = ["--config", config] if config else []
+        with spawned([binary, "serve", *arguments], cores, settings, log=log) as child:
             addresses = ready_addresses(listener, child, f"{state}.log")
             yield Server(child.pid, addresses), time.monotonic() - begun
 
