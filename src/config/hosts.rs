@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::routes::Route;
 use super::secret::Secret;
-use super::types::AppName;
 
 /// The TLS listener; used as soon as there are hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,14 +91,6 @@ pub enum HostTls {
     Acme,
     Local,
     Off,
-}
-
-/// Files of a directory, or the `web/` tree of an app's newest deploy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Files {
-    pub directory: Option<PathBuf>,
-    pub app: Option<AppName>,
 }
 
 /// Other servers.

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::hosts::{Files, Proxy};
+use super::files::Files;
+use super::hosts::Proxy;
 
 /// What answers under a path; the longest path wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +19,9 @@ pub struct Route {
     pub strip_prefix: bool,
     /// Whoever answers sees this in front instead of `path`.
     pub rewrite: Option<String>,
+    /// Whether text answers of whoever answers are compressed as they pass (zstd, gzip), where the client takes that. Files
+    /// in memory have compressed forms without it.
+    pub compress: bool,
 }
 
 impl Default for Route {
@@ -27,6 +31,7 @@ impl Default for Route {
             to: Target::Backend,
             strip_prefix: false,
             rewrite: None,
+            compress: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::apps::App;
+use super::files::FilesError;
 use super::hosts::{Host, Hosts};
 use super::routes::{Redirect, Respond, Route, Target};
 
@@ -125,6 +126,14 @@ pub enum TableError {
         "`apps.{app}.hosts` names `{host}`, which is not among `hosts`; nothing would reach it"
     )]
     Unreachable { app: String, host: String },
+    #[error("{place}: `{path}` of `{host}` cannot serve files")]
+    Files {
+        place: Place,
+        host: String,
+        path: String,
+        #[source]
+        source: Box<FilesError>,
+    },
 }
 
 impl Table {
@@ -152,7 +161,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Every host of an app has to be one that requests can come for.
+    /// Every host of an app has to be one that requests can come for, and every app that files are of has to be there.
     pub fn check_apps(&self, apps: &[App]) -> Result<(), TableError> {
         let hosts = apps
             .iter()
@@ -164,6 +173,21 @@ impl Table {
                     host: host.clone(),
                 });
             }
+        }
+        let routes = self.hosts.iter();
+        let routes = routes.flat_map(|host| host.routes.iter().map(move |route| (host, route)));
+        for (host, route) in routes {
+            let Target::Files(files) = &route.route.to else {
+                continue;
+            };
+            files
+                .check(apps.iter().map(|app| &app.name))
+                .map_err(|source| TableError::Files {
+                    place: route.place.clone(),
+                    host: host.name.clone(),
+                    path: route.route.path.clone(),
+                    source: Box::new(source),
+                })?;
         }
         Ok(())
     }

@@ -39,6 +39,10 @@ pub enum Source<'a> {
     Stored(&'a Store, &'a File),
 }
 
+/// Marks an answer whose bytes the kernel may send itself: its body gives placeholders, which nobody may read.
+#[derive(Clone, Copy, Debug)]
+pub struct SentByKernel;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     #[error(
@@ -82,6 +86,21 @@ impl Content<'_> {
         request: &Parts,
     ) -> Result<Response, ContentError> {
         let queue = request.extensions.get::<FileQueue>().cloned();
+        let by_kernel = queue.is_some() && !matches!(self.source, Source::Memory(_));
+        let mut response = self.selected(head, selection, request, queue).await?;
+        if by_kernel {
+            response.extensions_mut().insert(SentByKernel);
+        }
+        Ok(response)
+    }
+
+    async fn selected(
+        &self,
+        head: HeaderMap,
+        selection: Selection,
+        request: &Parts,
+        queue: Option<FileQueue>,
+    ) -> Result<Response, ContentError> {
         match selection {
             Selection::Whole if request.method == Method::HEAD => {
                 Ok(whole(head, self.size, Body::empty()))

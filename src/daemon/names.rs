@@ -74,7 +74,14 @@ impl Names {
     /// What answers under `config`.
     pub fn site(&self, config: &Config, rooms: &Rooms) -> Site {
         let gate = Gate::new(&config.certificates, &self.certificates, self.https_port);
-        Site::new(gate, config.table.clone(), rooms.api(config, self.health()))
+        let api = rooms.api(config, self.health());
+        Site::new(
+            gate,
+            config.table.clone(),
+            api,
+            &rooms.cabinet,
+            &config.apps,
+        )
     }
 
     fn health(&self) -> api::Certificates {

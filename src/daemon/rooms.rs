@@ -14,8 +14,7 @@ use crate::api;
 use crate::audit::Audit;
 use crate::cause::chain;
 use crate::config::Config;
-use crate::edge::Site;
-use crate::edge::gate::Gate;
+use crate::edge::{Cabinet, Site};
 use crate::metrics::{self, Metrics};
 use crate::release::Releases;
 use crate::signaling::Signaling;
@@ -30,6 +29,7 @@ pub struct Rooms {
     pub store: Store,
     guard: Arc<api::Guard>,
     releases: Releases,
+    pub cabinet: Cabinet,
     audit: Audit,
     tasks: Tasks,
     background: Handle,
@@ -51,6 +51,7 @@ impl Rooms {
         Ok(Rooms {
             signaling,
             guard: Arc::default(),
+            cabinet: Cabinet::new(releases.clone(), store.clone(), tasks.clone()),
             store,
             releases,
             audit,
@@ -103,5 +104,5 @@ pub fn metrics_site(metrics: &Metrics) -> Site {
         Ok::<_, StatusCode>(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
     };
     let router = Router::new().route("/metrics", axum::routing::get(render));
-    Site::new(Gate::default(), Arc::default(), api::with_failures(router))
+    Site::only(api::with_failures(router))
 }

@@ -1,7 +1,9 @@
 //! One accepted connection: deadlines, HTTP, one request id, one access line; the answers come from a router.
 
 mod client;
+mod compress;
 mod connection;
+mod encoding;
 mod files;
 pub mod gate;
 mod io;
@@ -26,6 +28,7 @@ use self::tls::handshake::Tls;
 use crate::config;
 use crate::tasks::{self, Tasks};
 
+pub use self::files::Cabinet;
 pub use self::site::Site;
 
 /// Connections and what they share. One per set of listeners.

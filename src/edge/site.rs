@@ -12,11 +12,12 @@ use tower::ServiceExt as _;
 
 use self::fixed::Fixed;
 use super::client::Client;
-use super::files::Files;
+use super::compress;
+use super::files::{Cabinet, Files};
 use super::gate::Gate;
 use super::proxy::Proxy;
 use super::request::refusal;
-use crate::config::{HostName, RequestPath, Table, TableRoute, Target};
+use crate::config::{App, HostName, RequestPath, Table, TableRoute, Target};
 
 /// Where the API has the signaling room.
 const SIGNALING: &str = "/signaling";
@@ -40,13 +41,30 @@ enum Handler {
 
 impl Site {
     /// `api` answers whatever the table sends to the backend; without hosts, everything.
-    pub fn new(gate: Gate, table: Arc<Table>, api: Router) -> Site {
+    pub fn new(
+        gate: Gate,
+        table: Arc<Table>,
+        api: Router,
+        cabinet: &Cabinet,
+        apps: &[App],
+    ) -> Site {
+        let handler = |route| handler(route, cabinet, apps);
         let handlers = table.hosts().iter();
         let handlers = handlers.map(|host| host.routes.iter().map(handler).collect());
         Site {
             gate,
             handlers: handlers.collect(),
             table,
+            api,
+        }
+    }
+
+    /// One router for everything.
+    pub fn only(api: Router) -> Site {
+        Site {
+            gate: Gate::default(),
+            handlers: Vec::new(),
+            table: Arc::default(),
             api,
         }
     }
@@ -81,7 +99,11 @@ impl Site {
         };
         let (route, handler) = (&routes.routes[index], &self.handlers[host][index]);
         let below = path.below(route.prefix.len());
-        match handler {
+        let wish = route
+            .route
+            .compress
+            .then(|| compress::wish(request.method(), request.headers()));
+        let response = match handler {
             Handler::Api => match rewritten(route, below) {
                 None => self.answer_api(request).await,
                 Some(path) => self.answer_api_at(request, path, client).await,
@@ -100,6 +122,10 @@ impl Site {
                 proxy.answer(request, path, client).await
             }
             Handler::Fixed(fixed) => fixed.answer(below, uri.query()),
+        };
+        match wish {
+            Some(wish) => compress::answer(wish, response),
+            None => response,
         }
     }
 
@@ -124,11 +150,11 @@ impl Site {
     }
 }
 
-fn handler(route: &TableRoute) -> Handler {
+fn handler(route: &TableRoute, cabinet: &Cabinet, apps: &[App]) -> Handler {
     match &route.route.to {
         Target::Backend => Handler::Api,
         Target::Signaling => Handler::Signaling,
-        Target::Files(_) => Handler::Files(Arc::new(Files)),
+        Target::Files(files) => Handler::Files(cabinet.files(files, apps)),
         Target::Proxy(_) => Handler::Proxy(Arc::new(Proxy)),
         Target::Redirect(redirect) => Handler::Fixed(Fixed::redirect(redirect)),
         Target::Respond(respond) => Handler::Fixed(Fixed::respond(respond)),

@@ -8,6 +8,7 @@ pub mod http;
 pub mod kill;
 pub mod pki;
 pub mod release;
+pub mod site;
 pub mod tls;
 pub mod wait;
 pub mod websocket;

@@ -1,0 +1,116 @@
+//! A deployed single-page app in a real browser: deep links, scripts, a service worker, a WebSocket.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::Builder;
+use crate::harness::release::{deploy, files};
+use crate::harness::wait::wait_until;
+
+const PAGE: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><title>app</title>
+<link rel="stylesheet" href="/assets/style-B1xk2d9a.css"></head>
+<body><main id="shown">…</main><script type="module" src="/assets/main-C2yl3e0b.js"></script></body></html>"#;
+
+const STYLE: &str = "body { background: rgb(0, 90, 60); color: white; font: 40px sans-serif }";
+
+/// Says what it found by a path that it fetches, which the daemon's access log shows.
+const SCRIPT: &str = r#"
+const found = [];
+document.getElementById("shown").textContent = `route ${location.pathname}`;
+found.push(getComputedStyle(document.body).backgroundColor === "rgb(0, 90, 60)" ? "styled" : "bare");
+const missing = await fetch("/assets/missing-D3zm4f1c.js");
+found.push(`missing-${missing.status}`);
+await navigator.serviceWorker.register("/sw.js");
+await navigator.serviceWorker.ready;
+found.push("worker");
+const socket = new WebSocket(`ws${location.protocol === "https:" ? "s" : ""}://${location.host}/signaling`);
+await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject; });
+socket.send(JSON.stringify({ type: "ping" }));
+const answer = await new Promise((resolve) => { socket.onmessage = (event) => resolve(JSON.parse(event.data).type); });
+found.push(answer);
+found.push(performance.getEntriesByType("navigation")[0].nextHopProtocol.replace("/", "-"));
+document.getElementById("shown").textContent += `: ${found.join(", ")}`;
+await fetch(`/found${location.pathname}/${found.join("/")}`);
+"#;
+
+struct Browser(Child);
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ended = self.0.kill(); // it may have ended by itself
+        let _status = self.0.wait(); // only so that no zombie stays
+    }
+}
+
+fn browse(home: &std::path::Path, more: &[String], address: &str) -> Browser {
+    let mut command = Command::new("chromium");
+    command
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            home.join("profile").display()
+        ))
+        .args(more)
+        .arg(address)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Browser(command.spawn().expect("chromium starts"))
+}
+
+#[test]
+#[ignore = "needs chromium: tests/run"]
+fn a_deployed_app_works_in_a_browser() {
+    let hash = crate::harness::key_hash("secret");
+    let host = "[hosts.localhost]\ntls = \"off\"\n[hosts.\"app.localhost\"]\ntls = \"off\"\n";
+    let route = "[[hosts.\"app.localhost\".routes]]\n";
+    let config = format!(
+        "[apps.default]\nbuilder_key_hashes = [\"{hash}\"]\n{host}\
+         {route}to = {{ files = {{ app = \"default\", spa = true }} }}\n\
+         {route}path = \"/signaling\"\nto = \"signaling\"\n"
+    );
+    let daemon = Builder::new().config(&config).start();
+    let app = files(&[
+        ("web/index.html", PAGE.as_bytes()),
+        ("web/assets/style-B1xk2d9a.css", STYLE.as_bytes()),
+        ("web/assets/main-C2yl3e0b.js", SCRIPT.as_bytes()),
+        (
+            "web/sw.js",
+            b"self.addEventListener('install', () => self.skipWaiting());",
+        ),
+    ]);
+    let deployed = deploy(daemon.http, "secret", &app);
+    assert_eq!(deployed.status, 200, "{}", deployed.text());
+    let home = tempfile::tempdir().expect("a directory");
+    let address = format!("http://app.localhost:{}/users/7", daemon.http.port());
+    let found = "/found/users/7/styled/missing-404/worker/pong/http-1.1";
+    {
+        let _browser = browse(home.path(), &[], &address);
+        wait_until(
+            "the app has looked at everything",
+            || daemon.log(),
+            |log| log.contains(found),
+        );
+    }
+    let picture = home.path().join("app.png");
+    let options = [
+        format!("--screenshot={}", picture.display()),
+        "--timeout=5000".to_owned(),
+    ];
+    let mut browser = browse(home.path(), &options, &address);
+    let ended = wait_until(
+        "the picture is taken",
+        || browser.0.try_wait().expect("its state"),
+        Option::is_some,
+    );
+    assert!(ended.is_some_and(|status| status.success()));
+    let picture = std::fs::read(picture).expect("a picture");
+    assert!(
+        picture.len() > 5_000,
+        "an empty page: {} bytes",
+        picture.len()
+    );
+}
