@@ -1,5 +1,5 @@
 locals {
-  machine_directory = coalesce(var.machine_directory, abspath("${path.root}/.."))
+  machine_directory = coalesce(var.machine_directory, abspath("${path.root}/../seance-server"))
 }
 
 # What configuration.nix reads. Nothing in it is secret.
@@ -38,9 +38,10 @@ resource "terraform_data" "credentials" {
     interpreter = ["bash", "-euc"]
     command     = <<-EOT
       umask 077
-      mkdir -p extra-files/var/lib/secrets
-      printf %s "$ID" >extra-files/var/lib/secrets/spaces-key-id
-      printf %s "$SECRET" >extra-files/var/lib/secrets/spaces-secret-key
+      # Beside the flake: what is in its directory is copied into the Nix store.
+      mkdir -p "$PWD.extra-files/var/lib/secrets"
+      printf %s "$ID" >"$PWD.extra-files/var/lib/secrets/spaces-key-id"
+      printf %s "$SECRET" >"$PWD.extra-files/var/lib/secrets/spaces-secret-key"
     EOT
     environment = {
       ID     = digitalocean_spaces_key.server.access_key

@@ -101,7 +101,7 @@ variable "builder_key_hashes" {
 }
 
 variable "machine_directory" {
-  description = "The machine's flake, a copy of nix/templates/default; its machine.json is written here. Null: the directory above this one's root module."
+  description = "The machine's flake, a copy of nix/templates/default; its machine.json is written here. Null: ../seance-server. Not a directory that holds this state: Nix copies it into its store, which everybody can read."
   type        = string
   default     = null
 }
