@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::hosts::{Acme, Hosts, Https};
+use super::network::Network;
 use super::secret::Secret;
 use super::signaling::Signaling;
 use super::types::{AppName, BuilderKeyHash, StorePrefix};
@@ -63,7 +64,7 @@ pub struct Http {
     pub cors_origins: Vec<String>,
     /// Proxies in front of us, as addresses or networks (`10.0.0.0/8`): the client's address is taken from
     /// `X-Forwarded-For` when the connection comes from one of them.
-    pub trusted_proxies: Vec<String>,
+    pub trusted_proxies: Vec<Network>,
     /// Hosts are served in plain text on `http.listen`, without certificates and redirects, because one of
     /// `trusted_proxies` terminates TLS.
     pub behind_proxy: bool,

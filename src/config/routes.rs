@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fields::FieldEdits;
 use super::files::Files;
 use super::hosts::Proxy;
+use super::network::Network;
+use super::policy::{CacheTier, Cors, RateLimit, SecurityHeaders};
 
 /// What answers under a path; the longest path wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +25,18 @@ pub struct Route {
     /// Whether text answers of whoever answers are compressed as they pass (zstd, gzip), where the client takes that. Files
     /// in memory have compressed forms without it.
     pub compress: bool,
+    /// Addresses that may come in, as networks; others get 403. Without it, all may.
+    pub allow: Option<Vec<Network>>,
+    /// The largest body of a request, bytes; 413 beyond it. Without it the limits of whoever answers hold.
+    pub max_body_bytes: Option<u64>,
+    /// How often one client may come; each counts by itself.
+    pub rate_limits: Vec<RateLimit>,
+    pub security: SecurityHeaders,
+    pub cors: Option<Cors>,
+    /// How long answers may be kept.
+    pub cache: Vec<CacheTier>,
+    /// Fields of answers, removed and set last.
+    pub response_headers: FieldEdits,
 }
 
 impl Default for Route {
@@ -32,6 +47,13 @@ impl Default for Route {
             strip_prefix: false,
             rewrite: None,
             compress: false,
+            allow: None,
+            max_body_bytes: None,
+            rate_limits: Vec::new(),
+            security: SecurityHeaders::default(),
+            cors: None,
+            cache: Vec::new(),
+            response_headers: FieldEdits::default(),
         }
     }
 }

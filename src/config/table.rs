@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::apps::App;
 use super::files::FilesError;
 use super::hosts::{Host, Hosts};
+use super::policy::PolicyError;
 use super::routes::{Redirect, Respond, Route, Target};
 
 pub use lookup::HostName;
@@ -121,6 +122,14 @@ pub enum TableError {
         host: String,
         path: String,
         content_type: String,
+    },
+    #[error("{place}: `{path}` of `{host}`")]
+    Policy {
+        place: Place,
+        host: String,
+        path: String,
+        #[source]
+        source: PolicyError,
     },
     #[error(
         "`apps.{app}.hosts` names `{host}`, which is not among `hosts`; nothing would reach it"
@@ -248,6 +257,14 @@ fn one(host: &str, route: &Route, place: Place) -> Result<TableRoute, TableError
     let rewrites = route.strip_prefix || route.rewrite.is_some();
     if route.strip_prefix && route.rewrite.is_some() {
         return Err(TableError::StripAndRewrite { place, host, path });
+    }
+    if let Err(source) = route.check_policies() {
+        return Err(TableError::Policy {
+            place,
+            host,
+            path,
+            source,
+        });
     }
     match &route.to {
         Target::Redirect(_) | Target::Respond(_) if rewrites => {

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::subscriber;
+use crate::config::{Network, subscriber};
 
 pub struct Addresses {
     most: usize,
+    /// Proxies hold the connections of all their clients.
+    trusted: Vec<Network>,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -18,19 +20,22 @@ pub struct Place {
 }
 
 impl Addresses {
-    pub fn new(most: usize) -> Addresses {
+    pub fn new(most: usize, trusted: &[Network]) -> Addresses {
         Addresses {
             most,
+            trusted: trusted.to_vec(),
             open: Arc::default(),
         }
     }
 
     /// `None` when the address holds as many connections as it may. Bounded by the number of connections.
     pub fn enter(&self, address: IpAddr) -> Option<Place> {
+        let exempt = address.to_canonical().is_loopback()
+            || self.trusted.iter().any(|network| network.contains(address));
         let address = subscriber(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_insert(0);
-        if *count >= self.most && !address.is_loopback() {
+        if *count >= self.most && !exempt {
             return None;
         }
         *count += 1;

@@ -10,6 +10,7 @@ mod io;
 pub mod limits;
 pub mod listener;
 pub mod measure;
+mod policy;
 mod proxy;
 mod request;
 pub mod signaling;
@@ -90,7 +91,10 @@ impl Edge {
             access_log,
             tasks: tasks.clone(),
             permits: Arc::new(Semaphore::new(http.max_connections)),
-            addresses: limits::Addresses::new(http.max_connections_per_address),
+            addresses: limits::Addresses::new(
+                http.max_connections_per_address,
+                &http.trusted_proxies,
+            ),
             measures,
             draining,
             stop: CancellationToken::new(),

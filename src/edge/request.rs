@@ -16,7 +16,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::gate::{Arrival, Verdict, Way};
 use super::{Shared, Site, measure};
 use crate::config::REQUEST_ID;
@@ -27,13 +27,17 @@ pub async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Recorded>, Infallible> {
     let started = Instant::now();
+    let trusted = &shared.http.trusted_proxies;
+    let tls = matches!(arrival.way, Way::Secure(_))
+        || client::is_https(arrival.peer, request.headers(), trusted);
+    let peer = client::address(arrival.peer, request.headers(), trusted);
     let in_flight = shared.measures.begin();
     let id = uuid::Uuid::now_v7().simple().to_string();
     let version = request.version();
     let line = Line {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
-        peer: arrival.peer,
+        peer,
         id: id.clone(),
         status: 0,
         bytes: 0,
@@ -46,14 +50,14 @@ pub async fn answer(
     let mut response = match site.gate.judge(&arrival, &request) {
         Verdict::Pass(host) => {
             let client = Client {
-                address: arrival.peer,
-                tls: matches!(arrival.way, Way::Secure(_)),
+                address: peer,
+                tls,
                 host,
                 request_id: id.clone(),
             };
-            route(&site, Some(client), arrival.peer, &id, request).await
+            route(&site, Some(client), peer, &id, request).await
         }
-        Verdict::Api => route(&site, None, arrival.peer, &id, request).await,
+        Verdict::Api => route(&site, None, peer, &id, request).await,
         verdict => without_route(verdict, &id),
     };
     response.headers_mut().insert(REQUEST_ID, id);

@@ -34,7 +34,7 @@ impl Port {
             plain: settings.plain,
             timeout: Duration::from_secs(settings.handshake_timeout_seconds),
             permits: Arc::new(Semaphore::new(settings.max_connections)),
-            addresses: Addresses::new(settings.max_connections_per_address),
+            addresses: Addresses::new(settings.max_connections_per_address, &[]),
         }
     }
 

@@ -15,6 +15,7 @@ use super::client::Client;
 use super::compress;
 use super::files::{Cabinet, Files};
 use super::gate::Gate;
+use super::policy::Policy;
 use super::proxy::Proxy;
 use super::request::refusal;
 use crate::config::{App, HostName, RequestPath, Table, TableRoute, Target};
@@ -28,7 +29,7 @@ pub struct Site {
     table: Arc<Table>,
     api: Router,
     /// As in the table: by host, by route.
-    handlers: Vec<Vec<Handler>>,
+    handlers: Vec<Vec<(Policy, Handler)>>,
 }
 
 enum Handler {
@@ -50,7 +51,12 @@ impl Site {
     ) -> Site {
         let handler = |route| handler(route, cabinet, apps);
         let handlers = table.hosts().iter();
-        let handlers = handlers.map(|host| host.routes.iter().map(handler).collect());
+        let handlers = handlers.map(|host| {
+            let routes = host.routes.iter();
+            routes
+                .map(|route| (Policy::new(&route.route), handler(route)))
+                .collect()
+        });
         Site {
             gate,
             handlers: handlers.collect(),
@@ -76,7 +82,7 @@ impl Site {
     }
 
     /// The answer of the route for the client's host and the request's path.
-    pub async fn answer(&self, request: Request<Body>, client: &Client) -> Response<Body> {
+    pub async fn answer(&self, mut request: Request<Body>, client: &Client) -> Response<Body> {
         if self.table.is_empty() {
             return self.answer_api(request).await;
         }
@@ -97,13 +103,34 @@ impl Site {
         let Some(index) = routes.route(path.plain()) else {
             return refuse(StatusCode::NOT_FOUND, "Not found");
         };
-        let (route, handler) = (&routes.routes[index], &self.handlers[host][index]);
+        let route = &routes.routes[index];
+        let (policy, handler) = &self.handlers[host][index];
         let below = path.below(route.prefix.len());
+        let passed = match policy.begin(&mut request, client) {
+            Ok(passed) => passed,
+            Err(refused) => return *refused,
+        };
         let wish = route
             .route
             .compress
             .then(|| compress::wish(request.method(), request.headers()));
-        let response = match handler {
+        let response = self.handle(route, handler, request, below, client).await;
+        let response = match wish {
+            Some(wish) => compress::answer(wish, response),
+            None => response,
+        };
+        policy.end(&passed, response, uri.path(), client)
+    }
+
+    async fn handle(
+        &self,
+        route: &TableRoute,
+        handler: &Handler,
+        request: Request<Body>,
+        below: &str,
+        client: &Client,
+    ) -> Response<Body> {
+        match handler {
             Handler::Api => match rewritten(route, below) {
                 None => self.answer_api(request).await,
                 Some(path) => self.answer_api_at(request, path, client).await,
@@ -118,14 +145,11 @@ impl Site {
             },
             Handler::Proxy(proxy) => {
                 let path = rewritten(route, below);
+                let uri = request.uri().clone();
                 let path = path.as_deref().unwrap_or(uri.path());
                 proxy.answer(request, path, client).await
             }
-            Handler::Fixed(fixed) => fixed.answer(below, uri.query()),
-        };
-        match wish {
-            Some(wish) => compress::answer(wish, response),
-            None => response,
+            Handler::Fixed(fixed) => fixed.answer(below, request.uri().query()),
         }
     }
 

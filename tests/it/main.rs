@@ -33,6 +33,7 @@ mod metrics;
 mod nix_units;
 mod options;
 mod readme;
+mod route_policies;
 mod routes;
 mod signaling_access;
 mod signaling_clients;

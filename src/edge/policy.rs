@@ -1,0 +1,199 @@
+//! What a route asks of a request before it is answered, and adds to the answer: made once, when the configuration is
+//! loaded.
+
+mod cors;
+mod headers;
+mod rate;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+
+use self::cors::Cors;
+use self::headers::Headers;
+use self::rate::{Limiter, Standing};
+use super::client::Client;
+use super::request::refusal;
+use crate::config::{Network, Route};
+
+pub struct Policy {
+    allow: Option<Vec<Network>>,
+    max_body_bytes: Option<u64>,
+    limiters: Vec<Limiter>,
+    cors: Option<Cors>,
+    headers: Headers,
+}
+
+/// What is known of a request after its beginning.
+pub struct Passed {
+    /// The strictest of the limits.
+    standing: Option<Standing>,
+    cors: Option<HeaderMap>,
+    too_large: Option<Arc<AtomicBool>>,
+}
+
+impl Policy {
+    pub fn new(route: &Route) -> Policy {
+        Policy {
+            allow: route.allow.clone(),
+            max_body_bytes: route.max_body_bytes,
+            limiters: route.rate_limits.iter().map(Limiter::new).collect(),
+            cors: route.cors.as_ref().map(Cors::new),
+            headers: Headers::new(route),
+        }
+    }
+
+    /// `Err` is the answer to a request that goes no further.
+    pub fn begin(
+        &self,
+        request: &mut Request<Body>,
+        client: &Client,
+    ) -> Result<Passed, Box<Response<Body>>> {
+        let refuse = |status, error| Box::new(refusal(status, error, &client.request_id));
+        let inside = |allow: &Vec<Network>| {
+            allow
+                .iter()
+                .any(|network| network.contains(client.address.ip()))
+        };
+        if !self.allow.as_ref().is_none_or(inside) {
+            return Err(refuse(
+                StatusCode::FORBIDDEN,
+                "Not allowed from this address",
+            ));
+        }
+        let cors = self.cors.as_ref();
+        if let Some(preflight) = cors.and_then(|cors| cors.preflight(request)) {
+            return Err(Box::new(preflight));
+        }
+        let mut passed = Passed {
+            standing: None,
+            cors: cors.map(|cors| cors.fields(request.headers())),
+            too_large: None,
+        };
+        for limiter in &self.limiters {
+            let standing = limiter.take(client, request.headers());
+            if standing.is_refused() {
+                let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "Too many requests");
+                standing.write(response.headers_mut());
+                passed.write_cors(response.headers_mut());
+                return Err(response);
+            }
+            passed.standing = Some(standing);
+        }
+        if let Some(most) = self.max_body_bytes {
+            if length(request.headers()).is_some_and(|length| length > most) {
+                return Err(refuse(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "The body is too large",
+                ));
+            }
+            let exceeded = Arc::new(AtomicBool::new(false));
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = Body::new(Limited {
+                body,
+                left: most,
+                exceeded: exceeded.clone(),
+            });
+            passed.too_large = Some(exceeded);
+        }
+        Ok(passed)
+    }
+
+    /// `path` is the request's own.
+    pub fn end(
+        &self,
+        passed: &Passed,
+        mut response: Response<Body>,
+        path: &str,
+        client: &Client,
+    ) -> Response<Body> {
+        if passed
+            .too_large
+            .as_ref()
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+        {
+            response = refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The body is too large",
+                &client.request_id,
+            );
+        }
+        if let Some(standing) = &passed.standing {
+            standing.write(response.headers_mut());
+        }
+        passed.write_cors(response.headers_mut());
+        let status = response.status();
+        self.headers
+            .write(response.headers_mut(), status, path, client.tls);
+        response
+    }
+}
+
+impl Passed {
+    /// One set: whatever an upstream says about origins is not ours.
+    fn write_cors(&self, headers: &mut HeaderMap) {
+        let Some(fields) = &self.cors else { return };
+        for name in cors::FIELDS {
+            headers.remove(name);
+        }
+        for (name, value) in fields {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok() // hyper has refused what is no number
+}
+
+/// A body that ends with an error at its limit.
+struct Limited {
+    body: Body,
+    left: u64,
+    exceeded: Arc<AtomicBool>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the body is larger than the route allows")]
+struct TooLarge;
+
+impl http_body::Body for Limited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match self.left.checked_sub(length) {
+                Some(left) => self.left = left,
+                None => {
+                    self.exceeded.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Some(Err(axum::Error::new(TooLarge))));
+                }
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

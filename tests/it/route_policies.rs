@@ -1,0 +1,222 @@
+//! What routes ask of requests and add to answers.
+
+use crate::harness::Builder;
+use crate::harness::command::check_config;
+use crate::harness::http::{Answer, Connection};
+
+fn config(route: &str) -> String {
+    format!("[hosts.\"a.test\"]\ntls = \"off\"\n[[hosts.\"a.test\".routes]]\n{route}\n")
+}
+
+const SHORT: &str = "to = { respond = { body = \"short\" } }\n";
+
+fn ask(connection: &mut Connection, target: &str, fields: &str) -> Answer {
+    connection.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n").as_bytes());
+    connection.answer(true)
+}
+
+#[test]
+fn answers_of_hosts_tell_browsers_to_be_careful() {
+    let daemon = Builder::new().config(&config(SHORT)).start();
+    let answer = ask(&mut Connection::open(daemon.http), "/", "");
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "strict-origin-when-cross-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    let csp = answer.header("content-security-policy").expect("a policy");
+    assert!(csp.starts_with("default-src 'none'"), "{csp}");
+    assert!(answer.header("permissions-policy").is_some());
+    assert_eq!(
+        answer.header("strict-transport-security"),
+        None,
+        "plain text"
+    );
+}
+
+#[test]
+fn security_headers_are_changed_left_out_and_switched_off() {
+    let changed = "security = { frame_options = \"SAMEORIGIN\", referrer_policy = \"\" }";
+    let daemon = Builder::new()
+        .config(&config(&format!("{SHORT}{changed}")))
+        .start();
+    let mut connection = Connection::open(daemon.http);
+    let answer = ask(&mut connection, "/", "");
+    assert_eq!(answer.header("x-frame-options"), Some("SAMEORIGIN"));
+    assert_eq!(answer.header("referrer-policy"), None);
+    daemon.reload(&config(&format!("{SHORT}security = {{ enabled = false }}")));
+    let answer = ask(&mut connection, "/", "");
+    assert_eq!(answer.header("x-content-type-options"), None);
+}
+
+#[test]
+fn cors_is_said_once_and_preflights_are_answered_here() {
+    let cors =
+        "cors = { origins = [\"https://b.test\"], credentials = true, expose = [\"etag\"] }\n";
+    let daemon = Builder::new()
+        .config(&format!("[http]\ncors_origins = [\"*\"]\n{}", config(cors)))
+        .start();
+    let mut connection = Connection::open(daemon.http);
+    let answer = ask(
+        &mut connection,
+        "/health/live",
+        "Origin: https://b.test\r\n",
+    );
+    let all = |name: &str| {
+        let found = answer.headers.iter().filter(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(all("access-control-allow-origin"), ["https://b.test"]);
+    assert_eq!(all("access-control-allow-credentials"), ["true"]);
+    assert_eq!(all("access-control-expose-headers"), ["etag"]);
+    let other = ask(
+        &mut connection,
+        "/health/live",
+        "Origin: https://c.test\r\n",
+    );
+    assert_eq!(other.header("access-control-allow-origin"), None);
+    connection.send(
+        b"OPTIONS /deploy HTTP/1.1\r\nHost: a.test\r\nOrigin: https://b.test\r\n\
+          Access-Control-Request-Method: PUT\r\n\r\n",
+    );
+    let preflight = connection.answer(true);
+    assert_eq!(preflight.status, 204);
+    assert_eq!(
+        preflight.header("access-control-allow-origin"),
+        Some("https://b.test")
+    );
+    let methods = preflight
+        .header("access-control-allow-methods")
+        .expect("methods");
+    assert!(methods.contains("PUT"), "{methods}");
+}
+
+#[test]
+fn cache_tiers_replace_what_the_answer_says_about_caching() {
+    let tiers = "cache = [{ path = \"/health/*\", control = \"max-age=7\" }, { path = \"*\", control = \"no-cache\" }]\n\
+                 response_headers = { set = { X-Team = \"blue\" }, remove = [\"vary\", \"X-Content-*\"] }";
+    let daemon = Builder::new().config(&config(tiers)).start();
+    let mut connection = Connection::open(daemon.http);
+    let answer = ask(&mut connection, "/health/live", "");
+    assert_eq!(answer.header("cache-control"), Some("max-age=7"));
+    assert_eq!(answer.header("x-team"), Some("blue"));
+    assert_eq!(answer.header("x-content-type-options"), None);
+    assert_ne!(
+        ask(&mut connection, "/nothing", "").header("cache-control"),
+        Some("no-cache")
+    );
+}
+
+#[test]
+fn a_client_that_comes_too_often_is_told_when_to_come_again() {
+    let limits = "rate_limits = [{ requests = 2, seconds = 100 }, { requests = 1, seconds = 100, key = \"X-Key\" }]\n";
+    let trusted = "[http]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    let daemon = Builder::new()
+        .config(&format!("{trusted}{}", config(&format!("{SHORT}{limits}"))))
+        .start();
+    let mut connection = Connection::open(daemon.http);
+    let mut come = |from: &str, key: &str| {
+        ask(
+            &mut connection,
+            "/",
+            &format!("X-Forwarded-For: {from}\r\nX-Key: {key}\r\n"),
+        )
+    };
+    assert_eq!(come("2001:db8::1", "a").status, 200);
+    let again = come("2001:db8::2", "b");
+    assert_eq!(again.status, 200, "another key, the second of this /64");
+    let refused = come("2001:db8::3", "c");
+    assert_eq!(refused.status, 429, "the third of this /64");
+    let seconds: u64 = refused
+        .header("retry-after")
+        .expect("a time")
+        .parse()
+        .expect("seconds");
+    assert!((40..=50).contains(&seconds), "{seconds}");
+    assert_eq!(refused.header("x-ratelimit-limit"), Some("2"));
+    assert_eq!(refused.header("x-ratelimit-remaining"), Some("0"));
+    assert!(refused.header("x-ratelimit-reset").is_some());
+    assert_eq!(
+        come("2001:db8:0:1::1", "a").status,
+        429,
+        "the second with this key"
+    );
+    assert_eq!(come("192.0.2.1", "d").status, 200);
+}
+
+#[test]
+fn only_named_addresses_come_in_and_untrusted_peers_cannot_name_another() {
+    let allow = format!("{SHORT}allow = [\"192.0.2.0/24\"]\n");
+    let daemon = Builder::new()
+        .config(&format!(
+            "[http]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
+            config(&allow)
+        ))
+        .start();
+    let mut connection = Connection::open(daemon.http);
+    assert_eq!(
+        ask(&mut connection, "/", "X-Forwarded-For: 192.0.2.7\r\n").status,
+        200
+    );
+    assert_eq!(
+        ask(&mut connection, "/", "X-Forwarded-For: 198.51.100.7\r\n").status,
+        403
+    );
+    assert!(
+        daemon.log().contains("198.51.100.7"),
+        "the access line names the client"
+    );
+    let daemon = Builder::new().config(&config(&allow)).start();
+    let mut connection = Connection::open(daemon.http);
+    assert_eq!(
+        ask(&mut connection, "/", "X-Forwarded-For: 192.0.2.7\r\n").status,
+        403
+    );
+}
+
+#[test]
+fn a_body_above_the_limit_of_a_route_is_refused() {
+    let daemon = Builder::new()
+        .config(&config("max_body_bytes = 10\n"))
+        .start();
+    let key = "X-Builder-Key: x\r\n";
+    let mut connection = Connection::open(daemon.http);
+    connection.send(
+        format!("POST /deploy HTTP/1.1\r\nHost: a.test\r\n{key}Content-Length: 11\r\n\r\n")
+            .as_bytes(),
+    );
+    assert_eq!(connection.answer(true).status, 413);
+}
+
+#[test]
+fn policies_that_cannot_be_meant_are_refused() {
+    for (route, wanted) in [
+        ("cors = {}", "`cors.origins` is empty"),
+        (
+            "cors = { origins = [\"https://a.test/\"] }",
+            "`cors.origins` names",
+        ),
+        (
+            "cors = { origins = [\"*\"], credentials = true }",
+            "any origin may come",
+        ),
+        (
+            "rate_limits = [{ requests = 0, seconds = 1 }]",
+            "between 1 and 1000000",
+        ),
+        ("max_body_bytes = 0", "nothing could be sent"),
+        ("allow = []", "nobody could come in"),
+        ("allow = [\"10.0.0.1/8\"]", "is not a network"),
+        (
+            "response_headers = { set = { Content-Length = \"1\" } }",
+            "frames messages",
+        ),
+    ] {
+        let output = check_config(&config(route), &[]);
+        assert_eq!(output.code, 1, "{route}");
+        assert!(output.stderr.contains(wanted), "{route}: {}", output.stderr);
+    }
+}
