@@ -121,6 +121,8 @@ pub mod message {
     pub const STORE_FOUND: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d19";
     pub const TASK_DIED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1a";
     pub const REQUESTS_CUT: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1b";
+    pub const CERTIFICATE_OBTAINED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d31";
+    pub const CERTIFICATE_FAILED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d32";
     pub const CERTIFICATE_LOADED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1c";
     pub const CERTIFICATE_REFUSED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1d";
     pub const CERTIFICATE_EXPIRES: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1e";

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::hosts::{Acme, Hosts, Https};
+use super::acme::AcmeFile;
+use super::hosts::{Hosts, Https};
 use super::network::Network;
 use super::secret::Secret;
 use super::signaling::Signaling;
@@ -20,7 +21,7 @@ use super::types::{AppName, BuilderKeyHash, StorePrefix};
 pub struct File {
     pub http: Http,
     pub https: Https,
-    pub acme: Acme,
+    pub acme: AcmeFile,
     pub metrics: Metrics,
     pub log: Log,
     pub store: Store,

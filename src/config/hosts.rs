@@ -1,4 +1,4 @@
-//! The `[https]`, `[acme]` and `[hosts]` sections: the names this machine answers for, with what certificate, and what
+//! The `[https]` and `[hosts]` sections: the names this machine answers for, with what certificate, and what
 //! answers under each path.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::routes::Route;
-use super::secret::Secret;
 
 /// The TLS listener; used as soon as there are hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,47 +25,6 @@ impl Default for Https {
         Https {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443))],
             handshake_timeout_seconds: 10,
-        }
-    }
-}
-
-/// Where certificates come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Acme {
-    /// The CA's directory (RFC 8555 §7.1.1).
-    pub directory: String,
-    /// Mail address that the CA writes to.
-    pub contact: Option<String>,
-    /// PEM file with the root of the CA's own certificate, when it is not a public one.
-    pub ca_file: Option<PathBuf>,
-    /// Key identifier of the account at a CA that asks for external account binding (RFC 8555 §7.3.4).
-    pub eab_key_id: Option<String>,
-    /// The key to it, base64url.
-    pub eab_hmac_key: Option<Secret>,
-    /// File with that key; a relative name is looked up in systemd's credentials directory.
-    pub eab_hmac_key_file: Option<PathBuf>,
-    /// `disk` keeps certificates in the state directory; `store` in the store under a private prefix, for several nodes.
-    pub storage: AcmeStorage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AcmeStorage {
-    Disk,
-    Store,
-}
-
-impl Default for Acme {
-    fn default() -> Acme {
-        Acme {
-            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
-            contact: None,
-            ca_file: None,
-            eab_key_id: None,
-            eab_hmac_key: None,
-            eab_hmac_key_file: None,
-            storage: AcmeStorage::Disk,
         }
     }
 }

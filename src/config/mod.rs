@@ -1,5 +1,6 @@
 //! What the operator wants: read once from defaults, file and environment, and typed, so that nobody validates again.
 
+mod acme;
 mod apps;
 mod certificates;
 mod checks;
@@ -28,12 +29,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use acme::{Acme, AcmeStorage, Binding};
 pub use apps::App;
 pub use certificates::{HostCertificate, HostError};
 pub use fields::FieldEdits;
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
 pub use files::Files;
-pub use hosts::{Acme, Hosts, Https};
+pub use hosts::{Hosts, Https};
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use network::Network;
 pub use policy::{CacheTier, Cors, RateLimit, SecurityHeaders};
@@ -112,6 +114,12 @@ pub enum ConfigError {
     Origin { key: &'static str, value: String },
     #[error("`apps.{app}.hosts`: `{host}` is not a host name")]
     Host { app: AppName, host: String },
+    #[error("`acme.contact` is `{value}`; it has to be one mail address")]
+    Contact { value: String },
+    #[error(
+        "`acme.eab_key_id` and `acme.eab_hmac_key_file` belong together; one of them is not set"
+    )]
+    HalfBinding,
     #[error(transparent)]
     Hosts(#[from] HostError),
     #[error("`{key}` names {address} twice")]
@@ -193,7 +201,7 @@ pub fn load(
         },
         certificates,
         https: file.https,
-        acme: file.acme,
+        acme: acme::resolve(file.acme, credentials)?,
         hosts: file.hosts,
         metrics: file.metrics,
         log: file.log,
@@ -226,6 +234,9 @@ impl Config {
         keys.extend(differing("metrics", &self.metrics, &new.metrics, &[]));
         keys.extend(differing("audit", &self.audit, &new.audit, &[]));
         keys.extend(differing("log", &self.log, &new.log, &["filter"]));
+        if self.acme != new.acme {
+            keys.push("acme".to_owned());
+        }
         if self.signaling.listen != new.signaling.listen {
             keys.push("signaling.listen".to_owned());
         }

@@ -2,6 +2,7 @@
 
 pub mod builder_key;
 mod greeting;
+mod issuing;
 mod logging;
 mod names;
 mod ready;
@@ -19,13 +20,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::OnceCell;
 
+use self::issuing::Issuing;
 use self::names::Names;
 use self::rooms::Rooms;
 use self::sockets::Sockets;
 use crate::audit::AuditError;
 use crate::cause::chain;
 use crate::config::{self, Config, ConfigError};
+use crate::edge::acme::AcmeOpenError;
 use crate::edge::measure::Families;
 use crate::edge::{Edge, EdgeError, Listeners, listener};
 use crate::metrics::Metrics;
@@ -58,6 +62,8 @@ pub enum DaemonError {
     Listen(#[from] listener::ListenError),
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    #[error(transparent)]
+    Acme(#[from] AcmeOpenError),
     #[error(transparent)]
     Signaling(#[from] SignalingError),
     #[error(transparent)]
@@ -154,6 +160,16 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let tls = names.tls(&config, &metrics).map_err(DaemonError::Tls)?;
     let tls = Arc::new(tls);
     names.greet_signaling(&config, &rooms.signaling, sockets.signaling, &tls, &tasks)?;
+    let issuing = Issuing {
+        certificates: names.certificates.clone(),
+        store: rooms.store.clone(),
+        state: state.path.clone(),
+        tasks: tasks.clone(),
+        metrics: metrics.clone(),
+        acme: OnceCell::new(),
+    };
+    // Before the first connection is accepted.
+    issuing.follow(&config).await?;
     let http = edge("http", names.site(&config, &rooms), config.log.access);
     let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;
     own.set_nonblocking(true).map_err(DaemonError::Private)?;
@@ -177,7 +193,7 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
 
     let window = Duration::from_secs(config.http.drain_seconds);
     let reloader = reload::Reloader::new(source, config, logging);
-    let ended = run_until_told(signals, reloader, &rooms, &names, &http, &tasks).await;
+    let ended = run_until_told(signals, reloader, &rooms, (&names, &issuing), &http, &tasks).await;
     drain(&rooms, &http, &tasks, window).await;
     drop(state);
     ended
@@ -187,7 +203,7 @@ async fn run_until_told(
     mut signals: Signals,
     reloader: reload::Reloader,
     rooms: &Rooms,
-    names: &Names,
+    (names, issuing): (&Names, &Issuing),
     http: &Edge,
     tasks: &Tasks,
 ) -> Result<(), DaemonError> {
@@ -202,10 +218,14 @@ async fn run_until_told(
             }
             Some(()) = signals.reload.recv() => {}
         }
-        let apply = |config: &Config| {
+        let apply = async |config: &Config| {
             rooms
                 .signaling
                 .reload(&config.signaling, &config.signaling_secrets);
+            // Names that are dropped here may get a certificate from elsewhere there.
+            if let Err(error) = issuing.follow(config).await {
+                tracing::error!(error = %chain(&error), "no certificates are obtained");
+            }
             names.reload(config);
             http.swap(names.site(config, rooms));
         };

@@ -23,7 +23,7 @@ impl Reloader {
     }
 
     /// Puts the new configuration in force by `apply`, or leaves the old one.
-    pub async fn reload(&self, store: &Store, apply: impl FnOnce(&Config)) {
+    pub async fn reload(&self, store: &Store, apply: impl AsyncFnOnce(&Config)) {
         super::log_unheard(systemd::reloading());
         let loaded = self.source.load();
         let status = match loaded {
@@ -47,7 +47,7 @@ impl Reloader {
                         "the store keeps its credentials"
                     );
                 }
-                apply(&config);
+                apply(&config).await;
                 tracing::info!(
                     message_id = systemd::message::RELOADED,
                     "configuration reloaded"

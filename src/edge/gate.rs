@@ -48,8 +48,8 @@ pub enum Verdict {
     Redirect(HeaderValue),
     /// The answer to a CA's challenge.
     Challenge(String),
-    /// There is no such challenge.
-    NoChallenge,
+    /// We have not put up this challenge for the host; perhaps another node has.
+    NoChallenge { host: String, token: String },
     /// RFC 9112 §3.2: the host cannot be told.
     BadHost,
     /// RFC 9110 §15.5.20: the request is for a host that this connection, or this daemon, does not answer for.
@@ -94,6 +94,12 @@ impl Gate {
         }
     }
 
+    /// The answer to a challenge that another node has put up.
+    pub async fn challenge_elsewhere(&self, host: &str, token: &str) -> Option<String> {
+        let response = self.certificates.response_elsewhere(host).await?;
+        (response.token == token).then_some(response.key_authorization)
+    }
+
     fn judge_plain<B>(&self, host: String, peer: IpAddr, request: &Request<B>) -> Verdict {
         let path = request.uri().path();
         let token = path.strip_prefix(CHALLENGES);
@@ -102,8 +108,13 @@ impl Gate {
         }
         match self.find(&host) {
             Some(false) => Verdict::Pass(host),
-            Some(true) if token.is_some() => Verdict::NoChallenge,
-            Some(true) => self.redirect(&host, request),
+            Some(true) => match token {
+                Some(token) => Verdict::NoChallenge {
+                    token: token.to_owned(),
+                    host,
+                },
+                None => self.redirect(&host, request),
+            },
             None if is_address(&host)
                 && peer.to_canonical().is_loopback()
                 && PROBES.contains(&path) =>

@@ -1,5 +1,6 @@
 //! One accepted connection: deadlines, HTTP, one request id, one access line; the answers come from a router.
 
+pub mod acme;
 mod client;
 mod compress;
 mod connection;

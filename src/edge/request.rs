@@ -58,6 +58,12 @@ pub async fn answer(
             route(&site, Some(client), peer, &id, request).await
         }
         Verdict::Api => route(&site, None, peer, &id, request).await,
+        Verdict::NoChallenge { host, token } => {
+            match site.gate.challenge_elsewhere(&host, &token).await {
+                Some(answer) => without_route(Verdict::Challenge(answer), &id),
+                None => without_route(Verdict::NoChallenge { host, token }, &id),
+            }
+        }
         verdict => without_route(verdict, &id),
     };
     response.headers_mut().insert(REQUEST_ID, id);
@@ -109,7 +115,7 @@ fn without_route(verdict: Verdict, id: &HeaderValue) -> Response<Body> {
             response.headers_mut().insert(LOCATION, location);
             return response;
         }
-        Verdict::NoChallenge => (StatusCode::NOT_FOUND, "No such challenge"),
+        Verdict::NoChallenge { .. } => (StatusCode::NOT_FOUND, "No such challenge"),
         Verdict::Misdirected => (
             StatusCode::MISDIRECTED_REQUEST,
             "This connection does not serve that host",

@@ -89,6 +89,31 @@ fn a_wrong_value_is_shown_with_its_line() {
 }
 
 #[test]
+fn an_acme_section_of_no_use_is_refused() {
+    for directory in ["http://ca.example/dir", "ca.example", "https://"] {
+        let toml = format!("[acme]\ndirectory = \"{directory}\"\n");
+        refused(&toml, &[], &["`acme.directory` is", directory]);
+    }
+    for contact in [
+        "ops",
+        "a@b.example,c@d.example",
+        "mailto:ops@example.com",
+        "@example.com",
+    ] {
+        let toml = format!("[acme]\ncontact = \"{contact}\"\n");
+        refused(&toml, &[], &["`acme.contact` is", "one mail address"]);
+    }
+    let half = "belong together";
+    refused("[acme]\neab_key_id = \"kid\"\n", &[], &[half]);
+    refused("[acme]\neab_hmac_key_file = \"key\"\n", &[], &[half]);
+    let secret = [("SEANCE_ACME__EAB_HMAC_KEY", "c2VjcmV0")];
+    refused("", &secret, &[half]);
+    refused("[acme]\nstorage = \"tape\"\n", &[], &["line 2", "disk"]);
+    let bound = "[acme]\neab_key_id = \"kid\"\neab_hmac_key_file = \"gone\"\n";
+    assert_eq!(check_config(bound, &[]).code, 0);
+}
+
+#[test]
 fn a_wrong_override_names_its_variable_and_a_filter_its_fault_once() {
     for (variable, value) in [
         ("SEANCE_HTTP__LISTEN", "nope"),

@@ -3,15 +3,27 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use serde::{Deserialize, Serialize};
 
 /// ALPN protocol of a CA that validates a name (RFC 8737 §3).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// What any node can answer the challenges for a name with (RFC 8555 §8.1).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Response {
+    pub token: String,
+    pub key_authorization: String,
+}
+
+/// Finds what another node has put up for a name.
+pub type Elsewhere = Box<dyn Fn(String) -> BoxFuture<'static, Option<Response>> + Send + Sync>;
 
 /// A cheap handle; every copy shows the same certificates.
 #[derive(Clone, Default)]
@@ -25,6 +37,7 @@ struct Shared {
     certificates: ArcSwap<HashMap<String, Entry>>,
     challenges: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
     http_challenges: ArcSwap<HashMap<String, String>>,
+    elsewhere: OnceLock<Elsewhere>,
     wanted: ArcSwap<Vec<String>>,
     problems: ArcSwap<HashMap<String, String>>,
 }
@@ -129,6 +142,27 @@ impl Certificates {
 
     pub fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.shared.challenges.load().get(name).cloned()
+    }
+
+    /// Where several nodes answer for the same names: how to find what the others have put up. The first one counts.
+    pub fn ask_elsewhere(&self, elsewhere: Elsewhere) {
+        self.shared.elsewhere.get_or_init(|| elsewhere);
+    }
+
+    /// What another node has put up for `name`; none for a name that is not ours.
+    pub async fn response_elsewhere(&self, name: &str) -> Option<Response> {
+        let elsewhere = self.shared.elsewhere.get()?;
+        let wanted = self
+            .shared
+            .wanted
+            .load()
+            .iter()
+            .any(|wanted| wanted == name);
+        if wanted {
+            elsewhere(name.to_owned()).await
+        } else {
+            None
+        }
     }
 
     /// Answers a CA that validates by HTTP-01 under `/.well-known/acme-challenge/` (RFC 8555 §8.3).

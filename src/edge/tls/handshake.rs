@@ -7,7 +7,8 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use rustls::server::{Acceptor, ClientHello};
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
+use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -15,6 +16,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::certificates::{ACME_TLS, Certificates, is_challenge};
+use crate::cause::chain;
+use crate::edge::acme::challenge;
 use crate::metrics::Metrics;
 
 /// The first byte of a connection that speaks TLS: a record of the handshake (RFC 8446 §5.1).
@@ -65,11 +68,11 @@ impl Tls {
         timeout: Duration,
         metrics: &Metrics,
     ) -> Result<Tls, rustls::Error> {
-        let mut site = config(&certificates)?;
+        let mut site = config(Arc::new(certificates.clone()))?;
         site.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Resumption without a state here: any number of clients, and each worker knows them all.
         site.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        let mut challenge = config(&certificates)?;
+        let mut challenge = config(Arc::new(certificates.clone()))?;
         challenge.alpn_protocols = vec![ACME_TLS.to_vec()];
         let handshakes = Family::default();
         metrics.register(|registry| {
@@ -118,28 +121,53 @@ impl Tls {
     {
         let start = LazyConfigAcceptor::new(Acceptor::default(), io).await;
         let start = start.map_err(failed)?;
-        let is_challenge = is_challenge(&start.client_hello());
-        let known = if is_challenge {
-            self.known_challenge(&start.client_hello())
-        } else {
-            self.known_name(&start.client_hello())
-        };
-        if let Err((error, alert)) = known {
+        if is_challenge(&start.client_hello()) {
+            return self.answer_challenge(start).await.map(|()| None);
+        }
+        if let Err((error, alert)) = self.known_name(&start.client_hello()) {
             refuse(start, alert).await;
             return Err(error);
         }
-        let config = if is_challenge {
-            &self.challenge
-        } else {
-            &self.site
+        let stream = start.into_stream(self.site.clone()).await;
+        stream.map(Some).map_err(failed)
+    }
+
+    /// Shows a CA the answer to its challenge, ours or that of another node.
+    async fn answer_challenge<I>(&self, start: StartHandshake<I>) -> Result<(), HandshakeError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let hello = start.client_hello();
+        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
+        let config = match self.certificates.challenge(&name) {
+            Some(_) => Some(self.challenge.clone()),
+            None => self.challenge_elsewhere(&name).await,
         };
-        let mut stream = start.into_stream(config.clone()).await.map_err(failed)?;
-        if is_challenge {
-            // RFC 8737 §3: the CA closes; whatever it would ask here has no answer.
-            let _gone = stream.shutdown().await; // it has seen the certificate, which is all it wants
-            return Ok(None);
-        }
-        Ok(Some(stream))
+        let Some(config) = config else {
+            refuse(start, NO_APPLICATION_PROTOCOL).await;
+            return Err(HandshakeError::UnknownChallenge(name));
+        };
+        let mut stream = start.into_stream(config).await.map_err(failed)?;
+        // RFC 8737 §3: the CA closes; whatever it would ask here has no answer.
+        let _gone = stream.shutdown().await; // it has seen the certificate, which is all it wants
+        Ok(())
+    }
+
+    async fn challenge_elsewhere(&self, name: &str) -> Option<Arc<ServerConfig>> {
+        let response = self.certificates.response_elsewhere(name).await?;
+        let made = challenge::certificate(name, &response.key_authorization);
+        let key = made
+            .inspect_err(|error| {
+                tracing::error!(host = name, error = %chain(error), "cannot answer for another node");
+            })
+            .ok()?; // just said
+        let mut config = config(Arc::new(SingleCertAndKey::from(key)))
+            .inspect_err(|error| {
+                tracing::error!(host = name, error = %chain(error), "cannot answer for another node");
+            })
+            .ok()?; // just said
+        config.alpn_protocols = vec![ACME_TLS.to_vec()];
+        Some(Arc::new(config))
     }
 
     fn known_name(&self, hello: &ClientHello<'_>) -> Result<(), (HandshakeError, u8)> {
@@ -152,26 +180,13 @@ impl Tls {
             None => Err((HandshakeError::UnknownName(name), UNRECOGNIZED_NAME)),
         }
     }
-
-    fn known_challenge(&self, hello: &ClientHello<'_>) -> Result<(), (HandshakeError, u8)> {
-        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
-        match self.certificates.challenge(&name) {
-            Some(_) => Ok(()),
-            None => Err((
-                HandshakeError::UnknownChallenge(name),
-                NO_APPLICATION_PROTOCOL,
-            )),
-        }
-    }
 }
 
-fn config(certificates: &Certificates) -> Result<ServerConfig, rustls::Error> {
+fn config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
-    let mut config = builder
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates.clone()));
+    let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
     config.ignore_client_order = true;
     Ok(config)
 }

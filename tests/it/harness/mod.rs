@@ -1,11 +1,13 @@
 //! Starts the real daemon and talks to it.
 
+pub mod acme;
 pub mod bucket;
 pub mod command;
 mod daemon;
 pub mod gate;
 pub mod http;
 pub mod kill;
+pub mod pebble;
 pub mod pki;
 pub mod release;
 pub mod site;
