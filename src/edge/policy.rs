@@ -83,7 +83,11 @@ impl Policy {
                 passed.write_cors(response.headers_mut());
                 return Err(response);
             }
-            passed.standing = Some(standing);
+            let strictest = passed
+                .standing
+                .take()
+                .filter(|other| other.is_stricter(&standing));
+            passed.standing = Some(strictest.unwrap_or(standing));
         }
         if let Some(most) = self.max_body_bytes {
             if length(request.headers()).is_some_and(|length| length > most) {

@@ -109,6 +109,10 @@ impl Standing {
         self.retry.is_some()
     }
 
+    pub fn is_stricter(&self, other: &Standing) -> bool {
+        self.remaining < other.remaining
+    }
+
     pub fn write(&self, headers: &mut HeaderMap) {
         headers.insert(LIMIT, self.limit.clone());
         headers.insert(REMAINING, HeaderValue::from(self.remaining));
