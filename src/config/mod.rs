@@ -35,7 +35,7 @@ pub use certificates::{HostCertificate, HostError};
 pub use fields::FieldEdits;
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
 pub use files::Files;
-pub use hosts::{Hosts, Https};
+pub use hosts::Https;
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use network::Network;
 pub use policy::{CacheTier, Cors, RateLimit, SecurityHeaders};
@@ -53,7 +53,6 @@ pub struct Config {
     pub http_listen: Vec<SocketAddr>,
     pub https: Https,
     pub acme: Acme,
-    pub hosts: Hosts,
     /// What answers for which host and path.
     pub table: Arc<Table>,
     /// By host, in lower case.
@@ -202,7 +201,6 @@ pub fn load(
         certificates,
         https: file.https,
         acme: acme::resolve(file.acme, credentials)?,
-        hosts: file.hosts,
         metrics: file.metrics,
         log: file.log,
         deploy: file.deploy,

@@ -73,6 +73,8 @@ pub enum AcmeError {
     AccountKey(#[source] BoxError),
     #[error("the CA's certificate is not usable")]
     Certificate(#[source] CertificateError),
+    #[error("cannot write as JSON what is to be kept")]
+    Json(#[source] serde_json::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("`{0}` cannot be kept in the store under this name")]
@@ -165,7 +167,6 @@ impl AcmeError {
             AcmeError::Validation { .. } => "validation_failed",
             _ if self.is_problem("rateLimited") => "rate_limited",
             AcmeError::Store(_) => "storage_failed",
-            AcmeError::Paused { .. } => "paused",
             _ => "refused",
         }
     }

@@ -213,10 +213,8 @@ fn private(content_type: &'static str) -> Attributes {
 }
 
 fn json(value: &impl Serialize) -> Result<Bytes, AcmeError> {
-    let text = serde_json::to_vec(value);
-    Ok(Bytes::from(
-        text.map_err(|error| AcmeError::Crypto(error.into()))?,
-    ))
+    let text = serde_json::to_vec(value).map_err(AcmeError::Json)?;
+    Ok(Bytes::from(text))
 }
 
 fn found(read: Result<Bytes, StoreError>) -> Result<Option<Bytes>, AcmeError> {
