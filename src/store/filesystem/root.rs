@@ -11,8 +11,8 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2},
-    sys::stat::{Mode, mkdirat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, openat},
+    sys::stat::{Mode, SFlag, fstatat, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 
@@ -57,7 +57,7 @@ impl Root {
     /// Opens an existing object for reading.
     pub(super) fn open_object(&self, key: &Key) -> io::Result<File> {
         // O_NONBLOCK: a FIFO that an operator put there must not hang a thread.
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         resolve(&self.directory, key.as_str(), flags).map(File::from)
     }
 
@@ -119,13 +119,43 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_CLOEXEC);
 
-/// Opens a path below `directory`; a symbolic link or `..` on the way is ELOOP
-/// or EXDEV, decided by the kernel in one step.
+/// Opens a path below `directory`, one name after the other, and follows no link: one on the way or at the end is ELOOP.
+/// `path` is a key or one of our own names, so it has no `..`.
+///
+/// openat2(2) could do it in one step, but `RestrictSUIDSGID=` of our unit takes it away: seccomp cannot look behind the
+/// pointer to its flags.
 fn resolve(directory: &OwnedFd, path: &str, flags: OFlag) -> io::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(flags)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    Ok(openat2(directory, path, how)?)
+    let (above, name) = match path.rsplit_once('/') {
+        Some((above, name)) => (above.split('/'), name),
+        None => return Ok(open_name(directory, path, flags)?),
+    };
+    let mut at = None;
+    for name in above {
+        at = Some(open_name(
+            at.as_ref().unwrap_or(directory),
+            name,
+            ON_THE_WAY,
+        )?);
+    }
+    Ok(open_name(at.as_ref().unwrap_or(directory), name, flags)?)
+}
+
+const ON_THE_WAY: OFlag = OFlag::O_PATH
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
+
+fn open_name(directory: &OwnedFd, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    let opened = openat(directory, name, flags | OFlag::O_NOFOLLOW, Mode::empty());
+    // Whoever wants a directory is told the same of a link and of a file, but a file only means "not there".
+    if matches!(opened, Err(Errno::ENOTDIR)) && is_link(directory, name)? {
+        return Err(Errno::ELOOP);
+    }
+    opened
+}
+
+fn is_link(directory: &OwnedFd, name: &str) -> nix::Result<bool> {
+    let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK)
 }
 
 /// Makes every missing directory of `path` below `root` and flushes each new
