@@ -174,6 +174,10 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;
     own.set_nonblocking(true).map_err(DaemonError::Private)?;
     let own_address = own.local_addr().map_err(DaemonError::Private)?;
+    let signals = Signals::listen().map_err(DaemonError::Signals)?;
+    // Before the first request is let in: those that waited in systemd's sockets during a restart would all be told
+    // that no release is known yet.
+    rooms.wait_for_store().await;
     let listeners = Listeners {
         plain: sockets.http,
         secure: sockets.https,
@@ -181,8 +185,6 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     };
     http.serve_on_workers(&listeners, &tls)?;
     edge("metrics", rooms::metrics_site(&metrics), false).serve(sockets.metrics);
-    let signals = Signals::listen().map_err(DaemonError::Signals)?;
-    rooms.wait_for_store().await;
     ready::announce(&sockets.addresses)?;
     greeting::name_keyless(&config.apps);
     greeting::print(&sockets.addresses, made);
@@ -242,8 +244,11 @@ async fn drain(rooms: &Rooms, http: &Edge, tasks: &Tasks, window: Duration) {
     );
     tasks.expect_end();
     rooms.draining().cancel();
-    let (requests_cut, ()) = tokio::join!(http.finish(window), rooms.signaling.drain());
-    if requests_cut {
+    let settled = http.settle(window).await;
+    // Only now: peers have to be back within seconds, and a download may hold up the end for the whole window.
+    tokio::join!(http.close(), rooms.signaling.drain());
+    http.stop();
+    if !settled {
         tracing::warn!(
             message_id = systemd::message::REQUESTS_CUT,
             "requests were cut at the end of the drain window"

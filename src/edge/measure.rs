@@ -46,6 +46,7 @@ pub struct Measures {
     connections: Gauge<i64, AtomicI64>,
     refused: Counter,
     in_flight: Arc<watch::Sender<usize>>,
+    open: Arc<watch::Sender<usize>>,
 }
 
 /// One request between its head and the last byte of its answer.
@@ -56,6 +57,7 @@ pub struct InFlight {
 /// One open connection.
 pub struct Open {
     connections: Gauge<i64, AtomicI64>,
+    count: Arc<watch::Sender<usize>>,
 }
 
 impl Families {
@@ -93,6 +95,7 @@ impl Families {
             connections: self.connections.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
             in_flight: Arc::new(watch::Sender::new(0)),
+            open: Arc::new(watch::Sender::new(0)),
         }
     }
 }
@@ -100,8 +103,10 @@ impl Families {
 impl Measures {
     pub fn open(&self) -> Open {
         self.connections.inc();
+        self.open.send_modify(|count| *count += 1);
         Open {
             connections: self.connections.clone(),
+            count: self.open.clone(),
         }
     }
 
@@ -130,6 +135,12 @@ impl Measures {
         let mut in_flight = self.in_flight.subscribe();
         let _closed = in_flight.wait_for(|count| *count == 0).await;
     }
+
+    /// Resolves when no connection is open.
+    pub async fn empty(&self) {
+        let mut open = self.open.subscribe();
+        let _closed = open.wait_for(|count| *count == 0).await; // as above
+    }
 }
 
 impl Drop for InFlight {
@@ -141,5 +152,6 @@ impl Drop for InFlight {
 impl Drop for Open {
     fn drop(&mut self) {
         self.connections.dec();
+        self.count.send_modify(|count| *count -= 1);
     }
 }

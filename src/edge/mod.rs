@@ -33,6 +33,9 @@ use crate::tasks::{self, Tasks};
 pub use self::files::Cabinet;
 pub use self::site::Site;
 
+/// At the end, for answers on their way and for requests that connections taken in just before are still sending.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Connections and what they share. One per set of listeners.
 #[derive(Clone)]
 pub struct Edge {
@@ -49,6 +52,8 @@ struct Shared {
     measures: measure::Measures,
     /// From SIGTERM on: answers close their connections.
     draining: CancellationToken,
+    /// Nobody is let in any more; who is in is served.
+    closing: CancellationToken,
     /// The end: what is still open is cut.
     stop: CancellationToken,
 }
@@ -98,6 +103,7 @@ impl Edge {
             ),
             measures,
             draining,
+            closing: CancellationToken::new(),
             stop: CancellationToken::new(),
         };
         Edge {
@@ -154,13 +160,25 @@ impl Edge {
         self.shared.tasks.spawn("accept", accepting);
     }
 
-    /// Waits until no request is in flight, at most for `window`; then cuts what is left. Returns whether anything was.
-    pub async fn finish(&self, window: Duration) -> bool {
-        let idle = tokio::time::timeout(window, self.shared.measures.idle())
+    /// Waits until no request is in flight, at most for `window`; `false` when some still was. New ones are answered
+    /// meanwhile.
+    pub async fn settle(&self, window: Duration) -> bool {
+        tokio::time::timeout(window, self.shared.measures.idle())
             .await
-            .is_ok();
+            .is_ok()
+    }
+
+    /// Takes no connection from now on: those that come wait in the sockets that systemd holds for the next process.
+    /// Those that are in get a moment to be answered.
+    pub async fn close(&self) {
+        self.shared.closing.cancel();
+        let empty = self.shared.measures.empty();
+        let _in_time = tokio::time::timeout(LAST_ANSWERS, empty).await; // a peer that is idle or slow may lose
+    }
+
+    /// Cuts what is left, and ends the workers; with them end the sockets of connections that were upgraded.
+    pub fn stop(&self) {
         self.shared.stop.cancel();
-        !idle
     }
 }
 
@@ -185,6 +203,11 @@ async fn accept_loop(shared: Arc<Shared>, listener: TcpListener, door: Door) {
             return;
         }
     };
+    // The daemon asks itself whether it is alive as long as it lives.
+    let closed = match door {
+        Door::Plain | Door::Secure(_) => &shared.closing,
+        Door::Private => &shared.stop,
+    };
     loop {
         let accepted = async {
             let connection = listener::accept(&listener).await;
@@ -197,7 +220,7 @@ async fn accept_loop(shared: Arc<Shared>, listener: TcpListener, door: Door) {
         };
         let (permit, (stream, peer)) = tokio::select! {
             accepted = accepted => accepted,
-            () = shared.stop.cancelled() => return,
+            () = closed.cancelled() => return,
             () = shared.tasks.cancelled() => return,
         };
         let Some(place) = shared.addresses.enter(peer.ip()) else {

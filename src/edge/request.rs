@@ -67,7 +67,9 @@ pub async fn answer(
         verdict => without_route(verdict, &id),
     };
     response.headers_mut().insert(REQUEST_ID, id);
-    if shared.draining.is_cancelled() && version < Version::HTTP_2 {
+    // An upgraded connection ends no request: its own protocol says goodbye.
+    let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if shared.draining.is_cancelled() && version < Version::HTTP_2 && !upgrades {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
