@@ -4,7 +4,8 @@
   CapabilityBoundingSet = "";
   AmbientCapabilities = "";
   NoNewPrivileges = true;
-  SecureBits = "noroot-locked";
+  # Root has no powers, and that is locked; the lock alone would lock nothing in.
+  SecureBits = "noroot noroot-locked";
   # Possible because the sockets come from systemd: CAP_NET_BIND_SERVICE would not work inside.
   PrivateUsers = true;
   PrivateDevices = true;
