@@ -1,0 +1,71 @@
+"""`systemctl reload` returns when the new configuration is in force; a bad one changes nothing and is loud.
+
+systemd 257 has no way for a daemon of `Type=notify-reload` to say that a reload failed: status and journal say it.
+"""
+
+import clients
+from lab import expect
+
+ORIGIN = "https://app.example.com"
+WITH_ORIGIN = f'[http]\ncors_origins = ["{ORIGIN}"]\n'
+BROKEN = "[http]\ncors_orgins = []\n"
+
+
+def allowed():
+    return clients.get("/health/live", {"Origin": ORIGIN})[1]["access-control-allow-origin"]
+
+
+def reload_returns_with_the_new_configuration_in_force(lab):
+    lab.fresh()
+    process = lab.main_pid()
+    for round in range(20):
+        lab.configure(WITH_ORIGIN if round % 2 == 0 else "")
+        lab.reload()
+        expect(allowed() == (ORIGIN if round % 2 == 0 else None), f"round {round}: {allowed()}")
+    expect(lab.main_pid() == process, "it was not restarted")
+
+
+def bad_configuration_keeps_serving_and_says_so(lab):
+    lab.fresh(WITH_ORIGIN)
+    process, before = lab.main_pid(), lab.cursor()
+    lab.configure(BROKEN)
+    lab.reload()
+    expect(allowed() == ORIGIN, "the old configuration is in force")
+    expect((lab.show("ActiveState"), lab.main_pid()) == ("active", process), "the daemon goes on")
+    expect("reload failed" in lab.show("StatusText"), lab.show("StatusText"))
+    errors = lab.journal(before, "-p", "err")
+    expect(any("cors_origins" in event.get("ERROR", "") for event in errors), errors)
+    lab.configure("")
+    lab.reload()
+    expect(allowed() is None, "a repaired configuration is taken")
+
+
+def reloads_disturb_nobody(lab):
+    lab.fresh()
+    peers = [clients.Peer("reload") for _ in range(10)]
+    for peer in peers:
+        peer.start()
+    for peer in peers:
+        expect(peer.present.wait(clients.TIMEOUT), peer.failures)
+    expect(clients.deploy({"releases/latest.yml": b"version: 1.0.0\n"})[0] == 200, "deploy")
+    loads = [
+        clients.Load("HTTP/1.1", clients.fresh_http1("/updates/latest.yml", b"version: 1.0.0\n")),
+        clients.Load("HTTP/1.1, kept", clients.kept_http1("/updates/latest.yml", b"version: 1.0.0\n")),
+        clients.Load("HTTP/2", clients.http2("/updates/latest.yml", b"version: 1.0.0\n")),
+    ]
+    with loads[0], loads[1], loads[2]:
+        for round in range(10):
+            lab.configure(WITH_ORIGIN if round % 2 == 0 else "")
+            lab.reload()
+    for load in loads:
+        expect(load.done and not load.refused and not load.failures, load)
+    expect(not any(peer.codes or peer.failures for peer in peers), "a WebSocket was closed")
+    for peer in peers:
+        peer.leave()
+
+
+CASES = [
+    reload_returns_with_the_new_configuration_in_force,
+    bad_configuration_keeps_serving_and_says_so,
+    reloads_disturb_nobody,
+]
