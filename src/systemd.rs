@@ -119,6 +119,8 @@ pub mod message {
     pub const DEPLOY_FAILED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d17";
     pub const STORE_LOST: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d18";
     pub const STORE_FOUND: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d19";
+    pub const RELEASE_CHANGED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d40";
+    pub const ROLLOUT_ADVANCED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d41";
     pub const TASK_DIED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1a";
     pub const REQUESTS_CUT: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1b";
     pub const CERTIFICATE_OBTAINED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d31";

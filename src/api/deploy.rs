@@ -30,7 +30,7 @@ use crate::clock;
 use crate::config::{self, BuilderKeyHash, REQUEST_ID};
 use crate::release::body::{self, decompress::Encoding};
 use crate::release::path::longest_under;
-use crate::release::{Actor, BeginError, Deploy, Intake, Order, Published};
+use crate::release::{Actor, BeginError, Deploy, Intake, Order, Published, Rollout};
 use crate::tasks;
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -110,6 +110,8 @@ struct DeployQuery {
     /// Replace the bytes of files whose names carry a version.
     #[serde(default)]
     force: bool,
+    /// Share of the clients that get changed manifests at first, 0 to 100; raise it with `/api/releases/rollout`.
+    rollout: Option<u8>,
 }
 
 /// Publish files, all at once
@@ -167,6 +169,7 @@ async fn deploy(
         },
         key_sha256: idempotency(request.headers())?,
         force: query.force,
+        rollout: rollout(query.rollout)?,
     };
     let (deploy, intake) = api
         .releases
@@ -358,6 +361,18 @@ fn deed(
         action: "deploy",
         resource: format!("{}/{}", app.prefix, deploy.id()),
         request: request.map(str::to_owned),
+    }
+}
+
+/// All clients are no rollout.
+fn rollout(percentage: Option<u8>) -> Result<Option<Rollout>, ApiError> {
+    match percentage {
+        None | Some(100) => Ok(None),
+        Some(101..) => Err(ApiError::Query),
+        Some(percentage) => Ok(Some(Rollout {
+            percentage,
+            steps: Vec::new(),
+        })),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::REQUEST_ID;
 use crate::content::ContentError;
 use crate::release::body::error::{BodyError, Problem, Refusal};
 use crate::release::path::ReleasePath;
-use crate::release::{PublishError, StagingError};
+use crate::release::{ControlError, PublishError, StagingError};
 use crate::store::StoreError;
 
 /// When a caller may come back after 503, seconds.
@@ -84,6 +84,8 @@ pub enum ApiError {
     Refused(#[source] Refusal),
     #[error("a deploy failed")]
     Deploy(#[source] PublishError),
+    #[error("a command over releases failed")]
+    Control(#[from] ControlError),
     #[error("the deed cannot be recorded in the audit")]
     Audit(#[from] AuditError),
     #[error("the releases are not known")]
@@ -132,6 +134,7 @@ impl ApiError {
             }
             ApiError::Refused(_) => StatusCode::BAD_REQUEST,
             ApiError::Deploy(error) => publish_status(error),
+            ApiError::Control(error) => control_status(error),
             ApiError::Content(ContentError::Read(error)) if error.is_unavailable() => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -148,6 +151,7 @@ impl ApiError {
         match self {
             ApiError::Refused(refusal) => refused(refusal),
             ApiError::Deploy(error) => publish_members(error),
+            ApiError::Control(error) => control_members(error),
             ApiError::TooLarge { limit_bytes } => {
                 json!({ "error": self.to_string(), "limitBytes": limit_bytes })
             }
@@ -249,11 +253,7 @@ fn publish_status(error: &PublishError) -> StatusCode {
         PublishError::Lint(_) | PublishError::OtherDeploy => StatusCode::UNPROCESSABLE_ENTITY,
         PublishError::Expired => StatusCode::REQUEST_TIMEOUT,
         PublishError::Contended => StatusCode::SERVICE_UNAVAILABLE,
-        PublishError::Staging(_) | PublishError::Log(_) => match store_cause(error) {
-            Some(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
-            Some(store) if store.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        },
+        PublishError::Staging(_) | PublishError::Log(_) => store_status(error),
     }
 }
 
@@ -294,8 +294,42 @@ fn publish_members(error: &PublishError) -> Value {
     }
 }
 
-fn store_cause(error: &PublishError) -> Option<&StoreError> {
-    let mut cause: Option<&dyn Error> = Some(error);
+fn control_status(error: &ControlError) -> StatusCode {
+    match error {
+        ControlError::Log(_) => store_status(error),
+        ControlError::NoRecord { .. } | ControlError::NothingSelected => StatusCode::NOT_FOUND,
+        ControlError::TooFar { .. } | ControlError::Steps => StatusCode::BAD_REQUEST,
+        ControlError::Complete(_)
+        | ControlError::Shrinks { .. }
+        | ControlError::Nothing(_)
+        | ControlError::NotThen(_)
+        | ControlError::Pinned(_)
+        | ControlError::Unchanged => StatusCode::CONFLICT,
+        ControlError::Contended => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn control_members(error: &ControlError) -> Value {
+    let error = match control_status(error) {
+        StatusCode::INTERNAL_SERVER_ERROR => "internal".to_owned(),
+        StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable".to_owned(),
+        StatusCode::INSUFFICIENT_STORAGE => "Storage full".to_owned(),
+        _ => error.to_string(),
+    };
+    json!({ "error": error })
+}
+
+/// What became of a call that the store failed.
+fn store_status(error: &(dyn Error + 'static)) -> StatusCode {
+    match store_cause(error) {
+        Some(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+        Some(store) if store.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn store_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StoreError> {
+    let mut cause: Option<&'a (dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(store) = error.downcast_ref::<StoreError>() {
             return Some(store);

@@ -8,7 +8,9 @@ mod deploy;
 mod docs;
 mod error;
 mod health;
+mod history;
 mod receive;
+mod releases;
 mod serve;
 mod signaling;
 mod updates;
@@ -126,6 +128,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
 fn app_routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .merge(deploy::routes())
+        .merge(releases::routes())
         .merge(updates::routes())
 }
 

@@ -13,7 +13,7 @@ use crate::content::conditional::{self, Verdict};
 use crate::content::ranges::Selection;
 use crate::content::{self, Content, Source, not_modified, set, whole};
 use crate::release::path::normalised;
-use crate::release::{File, Synced};
+use crate::release::{File, StagingId, Synced};
 
 /// Seconds since the store was last seen, on answers that may be out of date.
 pub const STALE: HeaderName = HeaderName::from_static("x-seance-stale");
@@ -46,7 +46,12 @@ pub async fn file(
 ) -> Result<Response, ApiError> {
     let synced = api.releases.synced();
     let tree = api.releases.tree(&app.prefix);
-    let Some(file) = tree.file(&normalised(path)) else {
+    let path = normalised(path);
+    let found = match door {
+        Door::Feed => tree.file_for(&path, staging_id(&request.headers)),
+        Door::Public => tree.public_file(&path),
+    };
+    let Some(file) = found else {
         // A store that is away may have a release that was never seen here.
         return Err(if synced == Synced::Known {
             absent
@@ -55,7 +60,10 @@ pub async fn file(
         });
     };
     let etag = file.etag();
-    let head = describe(file, &etag, synced);
+    let mut head = describe(file, &etag, synced);
+    if tree.spread_of(&path).is_some() {
+        head.insert(header::VARY, HeaderValue::from_static("x-user-staging-id"));
+    }
     match conditional::verdict(&request.headers, &etag, file.modified) {
         Verdict::Failed => return Err(ApiError::PreconditionFailed),
         Verdict::NotModified => return Ok(not_modified(head)),
@@ -77,6 +85,12 @@ pub async fn file(
         source: Source::Stored(&api.store, file),
     };
     Ok(content.answer(head, selection, request).await?)
+}
+
+/// The client's place among all, which electron-updater sends with every poll.
+fn staging_id(headers: &HeaderMap) -> Option<StagingId> {
+    let id = headers.get("x-user-staging-id")?.to_str().ok()?; // what is no text is no place
+    StagingId::parse(id)
 }
 
 /// The public address of a file: the CDN's, else ours without a host, for we may have many.

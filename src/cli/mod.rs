@@ -2,8 +2,10 @@
 
 mod check_config;
 mod check_storage;
+mod client;
 mod key;
 mod openapi;
+mod releases;
 mod signaling;
 mod trust;
 
@@ -54,6 +56,9 @@ enum Command {
     /// Builder keys: what CI shows to be allowed to deploy
     #[command(subcommand)]
     Key(key::Key),
+    /// What was published, and commands over it: rollback, rollout, halt, pin
+    #[command(subcommand)]
+    Releases(releases::Releases),
     /// The signaling room
     #[command(subcommand)]
     Signaling(signaling::Signaling),
@@ -80,6 +85,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ConfigReference => print(&config::reference::reference()),
         Command::Openapi => openapi::run(),
         Command::Key(command) => key::run(&command)?,
+        Command::Releases(command) => releases::run(&command)?,
         Command::Signaling(command) => signaling::run(command, &systemd::Environment::take()?)?,
         Command::Trust(arguments) => trust::run(arguments, systemd::Environment::take()?)?,
     }

@@ -132,6 +132,21 @@ pub fn files(
     staged.iter().map(|staged| Arc::new(file(staged))).collect()
 }
 
+/// What of the tree changed files and removed paths take the place of.
+pub fn replaced(
+    tree: &Tree,
+    files: &[Arc<File>],
+    removed: &HashSet<&ReleasePath>,
+) -> Vec<Arc<File>> {
+    let changed = files.iter().filter(|file| !file.unchanged);
+    let paths = changed
+        .map(|file| &file.path)
+        .chain(removed.iter().copied());
+    paths
+        .filter_map(|path| tree.file(path.as_str()).cloned())
+        .collect()
+}
+
 /// Where content of this deploy is in the store already, or is earlier in this deploy.
 fn known_content(state: &State, staged: &[StagedFile]) -> HashMap<([u8; 32], u64), ContentKey> {
     let mut known: HashMap<([u8; 32], u64), ContentKey> = HashMap::with_capacity(staged.len());

@@ -11,7 +11,9 @@
 pub mod body;
 mod checks;
 mod collector;
+mod control;
 mod figures;
+mod history;
 mod id;
 mod index;
 mod intake;
@@ -23,6 +25,7 @@ mod projection;
 mod publish;
 mod record;
 mod snapshot;
+mod spread;
 mod staging;
 mod state;
 
@@ -36,12 +39,15 @@ use jiff::SignedDuration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use control::{Command, Commander, ControlError, Selection};
+pub use history::History;
 pub use index::Synced;
 pub use intake::Intake;
 pub use log::LogError;
 pub use publish::{Order, PublishError, Published};
-pub use record::{Actor, File, ReleaseId};
+pub use record::{Actor, Event, File, Record, ReleaseId, Rollout, Step};
 pub use snapshot::SnapshotError;
+pub use spread::StagingId;
 pub use staging::StagingError;
 pub use state::{State, Tree};
 
@@ -174,9 +180,11 @@ impl Releases {
         let saver = save(file, index.clone(), projected.clone(), collected);
         let followed = index.clone();
         let probed = store.clone();
+        let own = node.clone();
         service(tasks, "release-follower", async move {
             tokio::join!(
                 followed.follow(follow),
+                control::keep_schedules(&followed, &own, follow),
                 warn_of_other_writers(&probed, &followed)
             );
         });
@@ -225,6 +233,40 @@ impl Releases {
     /// Waits until the log was seen by this process.
     pub async fn known(&self) {
         self.shared.index.known().await;
+    }
+
+    /// See [`history::read`].
+    pub async fn history(
+        &self,
+        prefix: &StorePrefix,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<History, LogError> {
+        history::read(&self.shared.index, prefix, before, limit).await
+    }
+
+    /// Record `n` of an app.
+    pub async fn record(&self, prefix: &StorePrefix, n: u64) -> Result<Record, ControlError> {
+        let index = &self.shared.index;
+        if !(1..=index.state().head()).contains(&n) {
+            return Err(ControlError::NoRecord { n });
+        }
+        let record = index.log().read(n).await?;
+        if record.prefix == *prefix {
+            Ok(record)
+        } else {
+            Err(ControlError::NoRecord { n })
+        }
+    }
+
+    /// Makes a command true: here at once, on other nodes when they next look at the log.
+    pub async fn execute(
+        &self,
+        command: &Command,
+        by: &Commander,
+    ) -> Result<Arc<Record>, ControlError> {
+        let shared = &self.shared;
+        command.execute(&shared.index, &shared.node, by).await
     }
 
     pub fn health(&self) -> Health {

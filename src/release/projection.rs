@@ -19,7 +19,7 @@ use super::id::{ReleaseId, own_key};
 use super::index::Index;
 use super::log::{LogError, private};
 use super::path::ReleasePath;
-use super::record::{File, Record};
+use super::record::{Event, File, Record};
 use super::state::{State, Tree};
 use crate::cause::chain;
 use crate::config::StorePrefix;
@@ -250,7 +250,7 @@ impl Projector {
         let mut steps = Steps::default();
         for place in places {
             let tree = state.tree(&place.0);
-            match tree.file(place.1.as_str()) {
+            match tree.public_file(place.1.as_str()) {
                 Some(file) if file.path.is_manifest() || file.path.is_html() => {
                     steps.names.push((place, Some(file.clone())))
                 }
@@ -291,6 +291,11 @@ impl Projector {
         };
         let written = match file {
             None => self.store.delete(&to).await,
+            // A manifest with a share of clients in it is nobody's content.
+            Some(file) if file.inline.is_some() => {
+                let bytes = file.inline.clone().unwrap_or_default();
+                self.store.put(&to, bytes, &public(&file)).await
+            }
             Some(file) => {
                 self.store
                     .copy(&file.content.key(), &to, &public(&file))
@@ -330,16 +335,17 @@ struct Steps<'a> {
 
 /// The paths whose public copies a record changed.
 fn touched(record: &Record) -> Vec<Place> {
+    let place = |path: &ReleasePath| (record.prefix.clone(), path.clone());
+    if let Event::Spread { spreads } = &record.event {
+        return spreads.iter().map(|spread| place(&spread.path)).collect();
+    }
     let deployed = record.deployed();
     let changed = deployed
         .files
         .iter()
         .filter(|file| !file.unchanged)
         .map(|file| &file.path);
-    changed
-        .chain(&deployed.removed)
-        .map(|path| (record.prefix.clone(), path.clone()))
-        .collect()
+    changed.chain(&deployed.removed).map(place).collect()
 }
 
 /// Whether a file system needs the name for something else: as a directory, or below what is a file now.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::checks::{check_changes, check_layout, files, fingerprint, removed};
+use super::checks::{check_changes, check_layout, files, fingerprint, removed, replaced};
 use super::index::Index;
 use super::lint::Lintable;
 use super::log::{Appended, LogError};
 use super::path::ReleasePath;
 use super::record::{
-    Actor, Deployed, Event, FORMAT, File, Idempotency, Record, ReleaseId, Warning,
+    Actor, Deployed, Event, FORMAT, File, Idempotency, Record, ReleaseId, Rollout, Warning,
 };
 use super::staging::{StagedFile, StagingError};
 use super::state::{State, Tree};
@@ -35,6 +35,8 @@ pub struct Order {
     pub key_sha256: Option<[u8; 32]>,
     /// Accept changed bytes under a versioned name.
     pub force: bool,
+    /// The share of clients that changed manifests reach at first; without one, all.
+    pub rollout: Option<Rollout>,
 }
 
 /// A deploy that is true.
@@ -180,6 +182,7 @@ impl Candidate<'_> {
             return Err(PublishError::Lint(warnings));
         }
         Ok(Deployed {
+            replaced: replaced(tree, &files, &removed),
             files,
             removed: removed.into_iter().cloned().collect(),
             warnings,
@@ -229,7 +232,10 @@ impl Candidate<'_> {
                 key_sha256,
                 fingerprint,
             }),
-            event: Event::Deploy(deployed),
+            event: match self.order.rollout.clone() {
+                Some(rollout) => Event::Staged { deployed, rollout },
+                None => Event::Deploy(deployed),
+            },
         }
     }
 }

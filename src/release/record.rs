@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use super::id::{ContentKey, ReleaseId};
+use super::manifest;
 use super::path::ReleasePath;
 use crate::config::{AppName, StorePrefix};
 
@@ -57,6 +58,61 @@ pub struct Idempotency {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
     Deploy(Deployed),
+    /// A deploy whose manifests reach only a part of the clients at first.
+    Staged {
+        deployed: Deployed,
+        rollout: Rollout,
+    },
+    /// What record `to` had published is published again; `deployed` names content that is in the store already.
+    Rollback {
+        to: u64,
+        deployed: Deployed,
+    },
+    /// How far published manifests spread.
+    Spread {
+        spreads: Vec<SpreadOf>,
+    },
+}
+
+/// The kinds of [`Event`] that this version knows.
+const KINDS: &[&str] = &["deploy", "staged", "rollback", "spread"];
+
+static NOTHING: Deployed = Deployed {
+    files: Vec::new(),
+    removed: Vec::new(),
+    replaced: Vec::new(),
+    warnings: Vec::new(),
+    forced: false,
+};
+
+/// The share of clients that a manifest reaches, and how it grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// 0 to 100.
+    pub percentage: u8,
+    /// In the order of their times, each with a larger share than the one before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub at: Timestamp,
+    pub percentage: u8,
+}
+
+/// How far one manifest spreads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpreadOf {
+    pub path: ReleasePath,
+    #[serde(flatten)]
+    pub rollout: Rollout,
+    /// What the other clients get; absent when the manifest reaches all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Arc<File>>,
+    /// Whether it stays so when another version is published.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
 }
 
 /// Files that were added or overwritten, and files that went, all at once.
@@ -66,6 +122,9 @@ pub struct Deployed {
     pub files: Vec<Arc<File>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<ReleasePath>,
+    /// The changed and removed files as they were before: what a rollback puts back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Arc<File>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// Whether changed bytes under a versioned name were asked for.
@@ -114,6 +173,18 @@ impl File {
         let mut half = [0; 16];
         half.copy_from_slice(&self.sha256[..16]);
         half
+    }
+
+    /// The versions that it names, when it is a manifest that can be read.
+    pub fn versions(&self) -> Vec<String> {
+        let read = self
+            .inline
+            .as_deref()
+            .and_then(|bytes| manifest::parse(&self.path, bytes));
+        match read {
+            Some(Ok(manifest)) => manifest.versions,
+            _ => Vec::new(),
+        }
     }
 
     /// Whether both are the same object to whoever downloads it.
@@ -165,7 +236,7 @@ impl Record {
                 format: probe.format,
             });
         }
-        if probe.event.kind != "deploy" {
+        if !KINDS.contains(&probe.event.kind.as_str()) {
             return Err(RecordError::Kind {
                 n,
                 kind: probe.event.kind,
@@ -182,9 +253,22 @@ impl Record {
         serde_json::to_vec(self).map(Bytes::from)
     }
 
+    /// How far it lets manifests spread.
+    pub fn spreads(&self) -> &[SpreadOf] {
+        match &self.event {
+            Event::Spread { spreads } => spreads,
+            Event::Deploy(_) | Event::Staged { .. } | Event::Rollback { .. } => &[],
+        }
+    }
+
+    /// The files that it changed.
     pub fn deployed(&self) -> &Deployed {
-        let Event::Deploy(deployed) = &self.event;
-        deployed
+        match &self.event {
+            Event::Deploy(deployed)
+            | Event::Staged { deployed, .. }
+            | Event::Rollback { deployed, .. } => deployed,
+            Event::Spread { .. } => &NOTHING,
+        }
     }
 }
 
@@ -288,6 +372,7 @@ pub(super) mod tests {
                     .iter()
                     .map(|path| ReleasePath::parse(path).unwrap())
                     .collect(),
+                replaced: Vec::new(),
                 warnings: Vec::new(),
                 forced: false,
             }),
@@ -331,9 +416,9 @@ pub(super) mod tests {
         let json: serde_json::Value =
             serde_json::from_slice(&record(1, "prod", vec![], &[]).to_bytes().unwrap()).unwrap();
         let mut rollback = json.clone();
-        rollback["event"] = serde_json::json!({"kind": "rollback", "to": 3});
+        rollback["event"] = serde_json::json!({"kind": "recall", "to": 3});
         let error = Record::parse(1, &serde_json::to_vec(&rollback).unwrap()).unwrap_err();
-        assert!(matches!(error, RecordError::Kind { n: 1, kind } if kind == "rollback"));
+        assert!(matches!(error, RecordError::Kind { n: 1, kind } if kind == "recall"));
         let mut later = json;
         later["format"] = 2.into();
         let error = Record::parse(1, &serde_json::to_vec(&later).unwrap()).unwrap_err();

@@ -10,8 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::path::ReleasePath;
-use super::record::{Event, File, Record, ReleaseId};
-use crate::config::StorePrefix;
+use super::record::{Deployed, Event, File, Record, ReleaseId, Rollout, SpreadOf};
+use super::spread::{Spread, StagingId};
+use crate::config::{AppName, StorePrefix};
 
 /// How long a repeated request is recognised by its idempotency key.
 pub const REPLAY_WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -34,11 +35,17 @@ pub struct State {
 /// The files under one store prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
+    /// The app that changed it last.
+    #[serde(default)]
+    app: Option<AppName>,
     #[serde(with = "as_list")]
     files: BTreeMap<ReleasePath, Arc<File>>,
     /// What pages of earlier deploys may still ask for.
     #[serde(default, with = "as_list", skip_serializing_if = "BTreeMap::is_empty")]
     retired: BTreeMap<ReleasePath, Retired>,
+    /// Of manifests that do not reach every client.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    spreads: BTreeMap<ReleasePath, Arc<Spread>>,
 }
 
 /// A file that is no longer published.
@@ -83,6 +90,18 @@ impl State {
         self.trees.get(prefix).cloned().unwrap_or_default()
     }
 
+    /// The apps and prefixes whose rollouts have a step that is due.
+    pub fn due(&self, now: Timestamp) -> Vec<(AppName, StorePrefix)> {
+        let due = |tree: &Tree| {
+            let mut spreads = tree.spreads.values();
+            spreads.any(|spread| spread.rollout.steps.iter().any(|step| step.at <= now))
+        };
+        let trees = self.trees.iter().filter(|(_, tree)| due(tree));
+        trees
+            .filter_map(|(prefix, tree)| Some((tree.app.clone()?, prefix.clone())))
+            .collect()
+    }
+
     /// All files of all prefixes.
     pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
         self.trees.values().flat_map(|tree| tree.files.values())
@@ -110,19 +129,24 @@ impl State {
         }
         self.head = record.n;
         Arc::make_mut(&mut self.ids).push(record.id);
+        let tree = Arc::make_mut(self.trees.entry(record.prefix.clone()).or_default());
+        tree.app = Some(record.app.clone());
         match &record.event {
-            Event::Deploy(deployed) => {
-                let tree = Arc::make_mut(self.trees.entry(record.prefix.clone()).or_default());
-                for path in &deployed.removed {
-                    if let Some(file) = tree.files.remove(path) {
-                        tree.retire(file, record.at);
-                    }
-                }
+            Event::Deploy(deployed) => tree.change(deployed, None, record.at),
+            Event::Rollback { deployed, .. } => {
                 for file in &deployed.files {
-                    tree.retired.remove(&file.path);
-                    tree.files.insert(file.path.clone(), file.clone());
+                    tree.spreads
+                        .retain(|path, spread| spread.pinned || *path != file.path);
                 }
-                tree.forget_retired(record.at);
+                tree.change(deployed, None, record.at);
+            }
+            Event::Staged { deployed, rollout } => {
+                tree.change(deployed, Some(rollout), record.at);
+            }
+            Event::Spread { spreads } => {
+                for spread in spreads {
+                    tree.spread(spread);
+                }
             }
         }
         if let Some(idempotency) = &record.idempotency {
@@ -172,6 +196,83 @@ impl Tree {
         let (_, last, _) = times.select_nth_unstable(over);
         let last = *last;
         self.retired.retain(|_, retired| retired.at > last);
+    }
+
+    /// What a client of the update feed gets under `path`.
+    pub fn file_for(&self, path: &str, client: Option<StagingId>) -> Option<&Arc<File>> {
+        match self.spreads.get(path) {
+            Some(spread) => Some(spread.file(client)),
+            None => self.files.get(path),
+        }
+    }
+
+    /// What a CDN gets under `path`.
+    pub fn public_file(&self, path: &str) -> Option<&Arc<File>> {
+        match self.spreads.get(path) {
+            Some(spread) => Some(spread.public()),
+            None => self.files.get(path),
+        }
+    }
+
+    /// The manifests that do not reach every client.
+    pub fn spreads(&self) -> impl Iterator<Item = (&ReleasePath, &Arc<Spread>)> {
+        self.spreads.iter()
+    }
+
+    pub fn spread_of(&self, path: &str) -> Option<&Arc<Spread>> {
+        self.spreads.get(path)
+    }
+
+    /// Removals first, then the files. A changed manifest ends its spread, unless that is pinned, or begins one.
+    fn change(&mut self, deployed: &Deployed, rollout: Option<&Rollout>, at: Timestamp) {
+        for path in &deployed.removed {
+            self.spreads.remove(path);
+            if let Some(file) = self.files.remove(path) {
+                self.retire(file, at);
+            }
+        }
+        for file in &deployed.files {
+            self.retired.remove(&file.path);
+            let old = self.files.insert(file.path.clone(), file.clone());
+            let spread = self.spreads.get(&file.path);
+            let Some(old) = old.filter(|old| old.sha256 != file.sha256) else {
+                continue;
+            };
+            let (before, held, pinned) = match spread {
+                Some(spread) => (spread.before.clone(), Some(&spread.rollout), spread.pinned),
+                None => (old, None, false),
+            };
+            let rollout = match (pinned, rollout) {
+                (true, _) => held.cloned(),
+                (false, rollout) => rollout.cloned(),
+            };
+            let Some(rollout) = rollout.filter(|_| file.path.is_manifest()) else {
+                self.spreads.remove(&file.path);
+                continue;
+            };
+            self.spread(&SpreadOf {
+                path: file.path.clone(),
+                rollout,
+                before: Some(before),
+                pinned,
+            });
+        }
+        self.forget_retired(at);
+    }
+
+    fn spread(&mut self, change: &SpreadOf) {
+        let spread = self
+            .files
+            .get(&change.path)
+            .and_then(|published| Spread::new(published, change));
+        match spread {
+            Some(spread) => {
+                self.spreads.insert(change.path.clone(), Arc::new(spread));
+            }
+            None => {
+                self.spreads.remove(&change.path);
+            }
+        }
     }
 
     #[cfg(test)]

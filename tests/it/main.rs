@@ -37,6 +37,7 @@ mod metrics;
 mod nix_units;
 mod options;
 mod readme;
+mod releases_control;
 mod route_policies;
 mod routes;
 mod signaling_access;

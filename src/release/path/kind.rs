@@ -29,6 +29,11 @@ impl ReleasePath {
                 && name.len() > "releases..json".len())
     }
 
+    /// Whether electron-updater polls it: the only manifests that can hold a share of clients.
+    pub fn is_electron_channel(&self) -> bool {
+        self.is_manifest() && self.file_name().ends_with(".yml")
+    }
+
     /// Whether this is a page: it goes live after the assets it refers to.
     pub fn is_html(&self) -> bool {
         matches!(self.extension().as_deref(), Some("html" | "htm"))

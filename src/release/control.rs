@@ -1,0 +1,469 @@
+//! Commands over what is published: back to an earlier release, and how far manifests spread.
+//!
+//! A command is one record of the log that moves no content, so it holds at once for everything this node serves. Like
+//! a deploy it may lose the race for a record's number, and is then worked out again against what is true by then.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+
+use super::index::Index;
+use super::log::{Appended, LogError};
+use super::path::ReleasePath;
+use super::record::{
+    Actor, Deployed, Event, FORMAT, File, Record, ReleaseId, Rollout, SpreadOf, Step,
+};
+use super::spread::Spread;
+use super::state::{State, Tree};
+use crate::cause::chain;
+use crate::clock;
+use crate::config::{AppName, StorePrefix};
+use crate::systemd;
+use crate::tasks;
+
+/// Races that one command may lose. Each means that somebody else's succeeded.
+const RACES: u32 = 100;
+/// Records that a rollback may reach back over.
+const REACH: u64 = 10_000;
+/// Records read at a time.
+const READS: usize = 16;
+
+/// Who commands, and over which product.
+#[derive(Clone, Debug)]
+pub struct Commander {
+    pub app: AppName,
+    pub prefix: StorePrefix,
+    pub actor: Actor,
+}
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Publish again what was published after record `to`. Artefacts that came later stay: clients may be fetching them.
+    Rollback {
+        to: u64,
+    },
+    /// Change the share of clients that the selected manifests reach. It may only grow; a halted one may take any.
+    Rollout {
+        which: Selection,
+        rollout: Rollout,
+    },
+    /// No further client gets the selected manifests, until the share is raised or another version is published.
+    Halt {
+        which: Selection,
+    },
+    /// The selected manifests are those of record `to`, whatever is published, until they are unpinned.
+    Pin {
+        which: Selection,
+        to: u64,
+    },
+    Unpin {
+        which: Selection,
+    },
+    /// Take the steps of all rollouts that are due.
+    Advance,
+}
+
+/// Some manifests of a product; what is not named does not narrow them.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// `latest`, `beta`: the first part of a manifest's name.
+    pub channel: Option<String>,
+    /// A directory of `releases/`, or what electron-builder puts behind the channel: `mac`, `linux`, `linux-arm64`.
+    pub platform: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("there is no record {n} of this app in the release log")]
+    NoRecord { n: u64 },
+    #[error("record {n} is more than {REACH} records back")]
+    TooFar { n: u64 },
+    #[error("no published manifest is meant by this channel and platform")]
+    NothingSelected,
+    #[error("`{0}` reaches all clients already")]
+    Complete(ReleasePath),
+    #[error(
+        "`{path}` reaches {percentage} % of the clients, and a share only grows; halt it instead"
+    )]
+    Shrinks { path: ReleasePath, percentage: u8 },
+    #[error(
+        "a share lies between 0 and 100 and grows from step to step, each later than the one before"
+    )]
+    Steps,
+    #[error("`{0}` is the first of its name, so there is nothing to give clients instead")]
+    Nothing(ReleasePath),
+    #[error("`{0}` was not published at that time")]
+    NotThen(ReleasePath),
+    #[error("`{0}` is pinned; unpin it first")]
+    Pinned(ReleasePath),
+    #[error("nothing would change")]
+    Unchanged,
+    #[error("{RACES} other changes were made first")]
+    Contended,
+}
+
+impl Command {
+    /// Makes the command true.
+    pub async fn execute(
+        &self,
+        index: &Index,
+        node: &str,
+        by: &Commander,
+    ) -> Result<Arc<Record>, ControlError> {
+        let mut advance = index.advance().await;
+        for _ in 0..RACES {
+            advance.catch_up().await?;
+            let state = advance.state();
+            let at = clock::now();
+            let event = self.event(index, &state, &by.prefix, at).await?;
+            let record = Record {
+                format: FORMAT,
+                n: state.head() + 1,
+                id: ReleaseId::generate(),
+                app: by.app.clone(),
+                prefix: by.prefix.clone(),
+                at,
+                node: node.to_owned(),
+                actor: by.actor.clone(),
+                idempotency: None,
+                event,
+            };
+            if let Appended::Yes = advance.append(&record).await? {
+                return Ok(Arc::new(record));
+            }
+        }
+        Err(ControlError::Contended)
+    }
+
+    async fn event(
+        &self,
+        index: &Index,
+        state: &State,
+        prefix: &StorePrefix,
+        now: Timestamp,
+    ) -> Result<Event, ControlError> {
+        let tree = state.tree(prefix);
+        let past = |to| Past::read(index, state, prefix, to);
+        let spreads = match self {
+            Command::Rollback { to } => {
+                let deployed = rollback(&tree, &past(*to).await?, now)?;
+                return Ok(Event::Rollback { to: *to, deployed });
+            }
+            Command::Rollout { which, rollout } => {
+                check_steps(rollout)?;
+                each(&which.of(&tree)?, |path| raise(&tree, path, rollout))?
+            }
+            Command::Halt { which } => {
+                let mut spreads = Vec::new();
+                for path in which.of(&tree)? {
+                    spreads.push(halt(index, state, prefix, &tree, &path).await?);
+                }
+                spreads
+            }
+            Command::Pin { which, to } => {
+                let past = past(*to).await?;
+                each(&which.of(&tree)?, |path| pin(&tree, &past, path))?
+            }
+            Command::Unpin { which } => {
+                let pinned = |path: &ReleasePath| {
+                    tree.spread_of(path.as_str())
+                        .is_some_and(|spread| spread.pinned)
+                };
+                let paths = which.of(&tree)?.into_iter().filter(pinned);
+                paths.map(everybody).collect()
+            }
+            Command::Advance => advance(&tree, now),
+        };
+        if spreads.is_empty() {
+            return Err(ControlError::Unchanged);
+        }
+        Ok(Event::Spread { spreads })
+    }
+}
+
+/// Takes the steps of rollouts when they are due, until the daemon ends. Any node does, and the log decides who did.
+pub async fn keep_schedules(index: &Index, node: &str, interval: Duration) {
+    loop {
+        tasks::pause(interval).await;
+        for (app, prefix) in index.state().due(clock::now()) {
+            let actor = Actor {
+                key: "schedule".to_owned(),
+                address: String::new(),
+            };
+            let by = Commander { app, prefix, actor };
+            match Command::Advance.execute(index, node, &by).await {
+                Ok(record) => tracing::info!(
+                    message_id = systemd::message::ROLLOUT_ADVANCED,
+                    app = %by.app,
+                    record = record.n,
+                    "a rollout took its next step"
+                ),
+                // Another node was here first.
+                Err(ControlError::Unchanged) => {}
+                Err(error) => {
+                    tracing::warn!(app = %by.app, error = %chain(&error), "a rollout cannot take its next step; trying again");
+                }
+            }
+        }
+    }
+}
+
+fn each(
+    paths: &[ReleasePath],
+    change: impl Fn(&ReleasePath) -> Result<SpreadOf, ControlError>,
+) -> Result<Vec<SpreadOf>, ControlError> {
+    paths.iter().map(change).collect()
+}
+
+impl Selection {
+    fn of(&self, tree: &Tree) -> Result<Vec<ReleasePath>, ControlError> {
+        let paths: Vec<ReleasePath> = tree
+            .below("releases")
+            .map(|file| &file.path)
+            .filter(|path| path.is_manifest() && self.holds(path))
+            .cloned()
+            .collect();
+        if paths.is_empty() {
+            return Err(ControlError::NothingSelected);
+        }
+        Ok(paths)
+    }
+
+    fn holds(&self, path: &ReleasePath) -> bool {
+        let stem = path.file_name().split('.').next().unwrap_or_default();
+        let (channel, suffix) = stem.split_once('-').unwrap_or((stem, ""));
+        let directory = path
+            .parents()
+            .next()
+            .and_then(|p| p.strip_prefix("releases/"));
+        let fits = |wanted: &Option<String>, known: &[&str]| {
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| known.contains(&wanted))
+        };
+        fits(&self.channel, &[channel]) && fits(&self.platform, &[directory.unwrap_or(""), suffix])
+    }
+}
+
+/// What stood under the paths that changed since a record.
+struct Past {
+    /// `None`: nothing.
+    files: BTreeMap<ReleasePath, Option<Arc<File>>>,
+}
+
+impl Past {
+    /// The fold backwards: from the newest record to the one behind `to`, each puts back what it replaced.
+    async fn read(
+        index: &Index,
+        state: &State,
+        prefix: &StorePrefix,
+        to: u64,
+    ) -> Result<Past, ControlError> {
+        if to == 0 || to > state.head() {
+            return Err(ControlError::NoRecord { n: to });
+        }
+        if state.head() - to > REACH {
+            return Err(ControlError::TooFar { n: to });
+        }
+        if index.log().read(to).await?.prefix != *prefix {
+            return Err(ControlError::NoRecord { n: to });
+        }
+        let reads = (to + 1..=state.head()).rev().map(|n| index.log().read(n));
+        let mut records = stream::iter(reads).buffered(READS);
+        let mut files = BTreeMap::new();
+        while let Some(record) = records.try_next().await? {
+            if record.prefix != *prefix {
+                continue;
+            }
+            let deployed = record.deployed();
+            let new = deployed.files.iter().filter(|file| !file.unchanged);
+            files.extend(new.map(|file| (file.path.clone(), None)));
+            let old = deployed.replaced.iter();
+            files.extend(old.map(|file| (file.path.clone(), Some(file.clone()))));
+        }
+        Ok(Past { files })
+    }
+
+    /// What stood under `path` then.
+    fn file(&self, tree: &Tree, path: &ReleasePath) -> Option<Arc<File>> {
+        match self.files.get(path) {
+            Some(then) => then.clone(),
+            None => tree.file(path.as_str()).cloned(),
+        }
+    }
+}
+
+fn rollback(tree: &Tree, past: &Past, now: Timestamp) -> Result<Deployed, ControlError> {
+    let (mut files, mut removed) = (Vec::new(), Vec::new());
+    for (path, then) in &past.files {
+        let current = tree.file(path.as_str());
+        match then {
+            Some(then) if current.is_none_or(|file| !file.same_object(then)) => {
+                files.push(Arc::new(File {
+                    modified: now,
+                    unchanged: false,
+                    ..File::clone(then)
+                }));
+            }
+            // What names files, and pages; a file that something may still name stays.
+            None if current.is_some() && (path.is_manifest() || in_web(path)) => {
+                removed.push(path.clone());
+            }
+            _ => {}
+        }
+    }
+    // What was published then reached everybody.
+    for (path, _) in tree.spreads().filter(|(_, spread)| !spread.pinned) {
+        let file = tree
+            .file(path.as_str())
+            .filter(|_| !past.files.contains_key(path));
+        files.extend(file.cloned());
+    }
+    if files.is_empty() && removed.is_empty() {
+        return Err(ControlError::Unchanged);
+    }
+    let going: HashSet<&ReleasePath> = removed.iter().collect();
+    let replaced = super::checks::replaced(tree, &files, &going);
+    Ok(Deployed {
+        files,
+        removed,
+        replaced,
+        warnings: Vec::new(),
+        forced: false,
+    })
+}
+
+fn in_web(path: &ReleasePath) -> bool {
+    path.as_str().starts_with("web/")
+}
+
+fn check_steps(rollout: &Rollout) -> Result<(), ControlError> {
+    let mut last = (Timestamp::MIN, rollout.percentage);
+    for step in &rollout.steps {
+        if step.at <= last.0 || step.percentage <= last.1 {
+            return Err(ControlError::Steps);
+        }
+        last = (step.at, step.percentage);
+    }
+    if last.1 > 100 {
+        return Err(ControlError::Steps);
+    }
+    Ok(())
+}
+
+fn raise(tree: &Tree, path: &ReleasePath, rollout: &Rollout) -> Result<SpreadOf, ControlError> {
+    let spread = tree
+        .spread_of(path.as_str())
+        .ok_or_else(|| ControlError::Complete(path.clone()))?;
+    if spread.pinned {
+        return Err(ControlError::Pinned(path.clone()));
+    }
+    let reached = spread.rollout.percentage;
+    if rollout.percentage < reached {
+        return Err(ControlError::Shrinks {
+            path: path.clone(),
+            percentage: reached,
+        });
+    }
+    Ok(shared(path, rollout.clone(), &spread.before))
+}
+
+fn shared(path: &ReleasePath, rollout: Rollout, before: &Arc<File>) -> SpreadOf {
+    if rollout.percentage == 100 {
+        return everybody(path.clone());
+    }
+    SpreadOf {
+        path: path.clone(),
+        rollout,
+        before: Some(before.clone()),
+        pinned: false,
+    }
+}
+
+fn everybody(path: ReleasePath) -> SpreadOf {
+    SpreadOf {
+        path,
+        rollout: Rollout {
+            percentage: 100,
+            steps: Vec::new(),
+        },
+        before: None,
+        pinned: false,
+    }
+}
+
+async fn halt(
+    index: &Index,
+    state: &State,
+    prefix: &StorePrefix,
+    tree: &Tree,
+    path: &ReleasePath,
+) -> Result<SpreadOf, ControlError> {
+    let nothing = || ControlError::Nothing(path.clone());
+    let before = match tree.spread_of(path.as_str()) {
+        Some(spread) if spread.pinned => return Err(ControlError::Pinned(path.clone())),
+        Some(spread) => spread.before.clone(),
+        None => predecessor(index, state, prefix, path)
+            .await?
+            .ok_or_else(nothing)?,
+    };
+    Ok(SpreadOf {
+        path: path.clone(),
+        rollout: Rollout::default(),
+        before: Some(before),
+        pinned: false,
+    })
+}
+
+/// What stood under `path` before its last change.
+async fn predecessor(
+    index: &Index,
+    state: &State,
+    prefix: &StorePrefix,
+    path: &ReleasePath,
+) -> Result<Option<Arc<File>>, ControlError> {
+    let least = state.head().saturating_sub(REACH) + 1;
+    let reads = (least..=state.head()).rev().map(|n| index.log().read(n));
+    let mut records = stream::iter(reads).buffered(READS);
+    while let Some(record) = records.try_next().await? {
+        let deployed = record.deployed();
+        let changes = |file: &Arc<File>| file.path == *path && !file.unchanged;
+        if record.prefix != *prefix || !deployed.files.iter().any(changes) {
+            continue;
+        }
+        let mut old = deployed.replaced.iter();
+        return Ok(old.find(|file| file.path == *path).cloned());
+    }
+    Ok(None)
+}
+
+fn pin(tree: &Tree, past: &Past, path: &ReleasePath) -> Result<SpreadOf, ControlError> {
+    let before = past
+        .file(tree, path)
+        .ok_or_else(|| ControlError::NotThen(path.clone()))?;
+    Ok(SpreadOf {
+        path: path.clone(),
+        rollout: Rollout::default(),
+        before: Some(before),
+        pinned: true,
+    })
+}
+
+/// Rollouts whose next step is due.
+fn advance(tree: &Tree, now: Timestamp) -> Vec<SpreadOf> {
+    let due = |(path, spread): (&ReleasePath, &Arc<Spread>)| {
+        let (past, next): (Vec<Step>, Vec<Step>) =
+            spread.rollout.steps.iter().partition(|step| step.at <= now);
+        let rollout = Rollout {
+            percentage: past.last()?.percentage,
+            steps: next,
+        };
+        Some(shared(path, rollout, &spread.before))
+    };
+    tree.spreads().filter_map(due).collect()
+}
