@@ -265,7 +265,7 @@ fn memory(daemon: &Daemon) -> u64 {
         .expect("the daemon's status");
     let line = status
         .lines()
-        .find(|line| line.starts_with("VmRSS:"))
+        .find(|line| line.starts_with("RssAnon:"))
         .expect("a line");
     line.split_whitespace()
         .nth(1)
