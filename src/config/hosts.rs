@@ -51,12 +51,4 @@ pub enum HostTls {
     Off,
 }
 
-/// Other servers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Proxy {
-    /// `http://127.0.0.1:8080`, `h2c://…` or `https://…`.
-    pub upstreams: Vec<String>,
-}
-
 pub type Hosts = BTreeMap<String, Host>;

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::FieldEdits;
 use super::files::Files;
-use super::hosts::Proxy;
 use super::network::Network;
 use super::policy::{CacheTier, Cors, RateLimit, SecurityHeaders};
+use super::proxy::Proxy;
 
 /// What answers under a path; the longest path wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +66,7 @@ pub enum Target {
     /// The signaling room.
     Signaling,
     Files(Files),
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
     Redirect(Redirect),
     Respond(Respond),
 }

@@ -12,6 +12,7 @@ use super::apps::App;
 use super::files::FilesError;
 use super::hosts::{Host, Hosts};
 use super::policy::PolicyError;
+use super::proxy::ProxyError;
 use super::routes::{Redirect, Respond, Route, Target};
 
 pub use lookup::HostName;
@@ -60,6 +61,14 @@ pub struct TableRoute {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
+    #[error("{place}: the route `{path}` of `{host}` cannot be")]
+    Proxy {
+        place: Place,
+        host: String,
+        path: String,
+        #[source]
+        source: Box<ProxyError>,
+    },
     #[error(
         "{place}: `{path}` of `{host}` is not a path: it begins with `/` and has no `?`, `#`, `%`, `\\`, and no empty, `.` \
          or `..` segment"
@@ -272,7 +281,13 @@ fn one(host: &str, route: &Route, place: Place) -> Result<TableRoute, TableError
         }
         Target::Redirect(redirect) => check_redirect(host, route, redirect, &place)?,
         Target::Respond(respond) => check_respond(host, route, respond, &place)?,
-        Target::Backend | Target::Signaling | Target::Files(_) | Target::Proxy(_) => {}
+        Target::Proxy(proxy) => proxy.check().map_err(|source| TableError::Proxy {
+            place: place.clone(),
+            host,
+            path,
+            source: Box::new(source),
+        })?,
+        Target::Backend | Target::Signaling | Target::Files(_) => {}
     }
     Ok(TableRoute {
         prefix: route.path.trim_end_matches('/').to_owned(),

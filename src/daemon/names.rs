@@ -81,6 +81,7 @@ impl Names {
             api,
             &rooms.cabinet,
             &config.apps,
+            &rooms.upstreams,
         )
     }
 

@@ -14,7 +14,7 @@ use crate::api;
 use crate::audit::Audit;
 use crate::cause::chain;
 use crate::config::Config;
-use crate::edge::{Cabinet, Site};
+use crate::edge::{Cabinet, Site, Upstreams};
 use crate::metrics::{self, Metrics};
 use crate::release::Releases;
 use crate::signaling::Signaling;
@@ -27,6 +27,7 @@ const STORE_ANSWER: Duration = Duration::from_secs(2);
 pub struct Rooms {
     pub signaling: Signaling,
     pub store: Store,
+    pub upstreams: Upstreams,
     guard: Arc<api::Guard>,
     releases: Releases,
     pub cabinet: Cabinet,
@@ -53,6 +54,7 @@ impl Rooms {
             guard: Arc::default(),
             cabinet: Cabinet::new(releases.clone(), store.clone(), tasks.clone()),
             store,
+            upstreams: Upstreams::start(tasks, metrics),
             releases,
             audit,
             tasks: tasks.clone(),

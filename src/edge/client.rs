@@ -13,6 +13,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub struct Client {
     /// Where the request comes from; through a trusted proxy that is where the proxy had it from, with port 0.
     pub address: SocketAddr,
+    /// The other end of the connection: the client, or a proxy.
+    pub peer: SocketAddr,
     /// Whether the client's own connection is encrypted, here or at a trusted proxy.
     pub tls: bool,
     /// The host that was asked, as it was written.

@@ -176,7 +176,7 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
 
 /// hyper's HTTP/2 streams become named tasks of the daemon.
 #[derive(Clone)]
-struct Executor(Tasks);
+pub struct Executor(pub Tasks);
 
 impl<F> hyper::rt::Executor<F> for Executor
 where

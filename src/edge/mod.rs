@@ -31,6 +31,7 @@ use crate::config;
 use crate::tasks::{self, Tasks};
 
 pub use self::files::Cabinet;
+pub use self::proxy::Upstreams;
 pub use self::site::Site;
 
 /// At the end, for answers on their way and for requests that connections taken in just before are still sending.

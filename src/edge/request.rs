@@ -51,6 +51,7 @@ pub async fn answer(
         Verdict::Pass(host) => {
             let client = Client {
                 address: peer,
+                peer: arrival.peer,
                 tls,
                 host,
                 request_id: id.clone(),

@@ -16,7 +16,7 @@ use super::compress;
 use super::files::{Cabinet, Files};
 use super::gate::Gate;
 use super::policy::Policy;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Upstreams};
 use super::request::refusal;
 use crate::config::{App, HostName, RequestPath, Table, TableRoute, Target};
 
@@ -36,7 +36,7 @@ enum Handler {
     Api,
     Signaling,
     Files(Arc<Files>),
-    Proxy(Arc<Proxy>),
+    Proxy(Box<Proxy>),
     Fixed(Fixed),
 }
 
@@ -48,8 +48,9 @@ impl Site {
         api: Router,
         cabinet: &Cabinet,
         apps: &[App],
+        upstreams: &Upstreams,
     ) -> Site {
-        let handler = |route| handler(route, cabinet, apps);
+        let handler = |route| handler(route, cabinet, apps, upstreams);
         let handlers = table.hosts().iter();
         let handlers = handlers.map(|host| {
             let routes = host.routes.iter();
@@ -174,12 +175,12 @@ impl Site {
     }
 }
 
-fn handler(route: &TableRoute, cabinet: &Cabinet, apps: &[App]) -> Handler {
+fn handler(route: &TableRoute, cabinet: &Cabinet, apps: &[App], upstreams: &Upstreams) -> Handler {
     match &route.route.to {
         Target::Backend => Handler::Api,
         Target::Signaling => Handler::Signaling,
         Target::Files(files) => Handler::Files(cabinet.files(files, apps)),
-        Target::Proxy(_) => Handler::Proxy(Arc::new(Proxy)),
+        Target::Proxy(proxy) => Handler::Proxy(Box::new(Proxy::new(proxy, upstreams))),
         Target::Redirect(redirect) => Handler::Fixed(Fixed::redirect(redirect)),
         Target::Respond(respond) => Handler::Fixed(Fixed::respond(respond)),
     }

@@ -29,6 +29,8 @@ mod edge_files;
 mod edge_files_browser;
 mod edge_files_deploys;
 mod edge_hosts;
+mod edge_proxy;
+mod edge_proxy_faults;
 mod edge_tls;
 mod electron;
 mod journal;

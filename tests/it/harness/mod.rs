@@ -12,6 +12,7 @@ pub mod pki;
 pub mod release;
 pub mod site;
 pub mod tls;
+pub mod upstream;
 pub mod wait;
 pub mod websocket;
 
