@@ -130,4 +130,6 @@ pub mod message {
     pub const CERTIFICATE_EXPIRES: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1e";
     pub const CERTIFICATE_MISSING: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d1f";
     pub const CERTIFICATE_EXPIRED: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d20";
+    pub const BUS_LOST: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d50";
+    pub const BUS_FOUND: &str = "7c1d3e6a5b0f4d2f9a6e1c84b7f20d51";
 }

@@ -21,6 +21,7 @@ use super::Api;
 use super::error::{ApiError, ErrorBody};
 use crate::clock;
 use crate::release::Synced;
+use crate::signaling::BusState;
 use crate::store::Store;
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
@@ -42,6 +43,7 @@ struct Health {
     synced: Synced,
     draining: bool,
     bucket: bool,
+    bus: BusState,
     certificates: Vec<CertificateHealth>,
 }
 
@@ -65,6 +67,7 @@ impl Health {
             draining: api.draining.is_cancelled(),
             bucket: matches!(api.store, Store::S3(_)),
             certificates: (api.certificates)(),
+            bus: api.signaling.bus_state(),
         }
     }
 
@@ -72,6 +75,7 @@ impl Health {
         let certified = |host: &CertificateHealth| host.status == "valid";
         match (self.draining, self.synced) {
             (true, _) => "draining",
+            (false, Synced::Known) if self.bus == BusState::Lost => "degraded",
             (false, Synced::Never) => "unhealthy",
             (false, Synced::Known) if self.certificates.iter().all(certified) => "healthy",
             (false, Synced::Known | Synced::Stale { .. }) => "degraded",
@@ -81,6 +85,15 @@ impl Health {
     /// Whether new requests should come here. A node that serves the last known releases stays in.
     fn is_ready(&self) -> bool {
         !self.draining && self.synced != Synced::Never
+    }
+
+    fn signaling(&self) -> SignalingHealth {
+        let bus = match self.bus {
+            BusState::NotConfigured => "not_configured",
+            BusState::Connected => "healthy",
+            BusState::Lost => "unreachable",
+        };
+        SignalingHealth { bus }
     }
 
     fn storage(&self) -> Storage {
@@ -115,15 +128,17 @@ struct Probe {
 
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"status": "healthy", "database": "not_configured", "redis": "not_configured",
-    "storage": {"local": "healthy", "cloud": "not_configured"}, "version": "0.1.0", "release": 42, "staleSeconds": 0,
+    "storage": {"local": "healthy", "cloud": "not_configured"}, "signaling": {"bus": "not_configured"},
+    "version": "0.1.0", "release": 42, "staleSeconds": 0,
     "certificates": [{"host": "app.example.com", "status": "valid", "expires": "2027-01-20T01:40:03.000Z"}]}))]
 struct Detailed {
-    /// `healthy`; `degraded`: the last known releases are served, or a host lacks a valid certificate; `unhealthy`: no
-    /// releases are known; `draining`.
+    /// `healthy`; `degraded`: the last known releases are served, a host lacks a valid certificate, or the rooms of
+    /// other nodes cannot be reached; `unhealthy`: no releases are known; `draining`.
     status: &'static str,
     database: &'static str,
     redis: &'static str,
     storage: Storage,
+    signaling: SignalingHealth,
     version: &'static str,
     /// Number of the last record of the release log that is served.
     release: u64,
@@ -138,6 +153,12 @@ struct Detailed {
 struct Storage {
     local: &'static str,
     cloud: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SignalingHealth {
+    /// The way to the rooms of other nodes.
+    bus: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -240,6 +261,7 @@ async fn detailed(State(api): State<Arc<Api>>) -> Response {
         database: "not_configured",
         redis: "not_configured",
         storage: health.storage(),
+        signaling: health.signaling(),
         version: env!("CARGO_PKG_VERSION"),
         release: health.head,
         stale_seconds,

@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 use super::error::{ApiError, ErrorBody};
 use super::{Api, auth};
 use crate::clock;
+use crate::signaling::Occupancy;
 use crate::signaling::token::TokenOrder;
 
 /// Rooms in one answer.
@@ -66,18 +67,21 @@ struct Token {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"connections": 3, "topics": 1, "rooms": [{"topic": "doc-1", "subscribers": 3}]}))]
+#[schema(example = json!({"connections": 3, "topics": 1, "rooms": [{"topic": "doc-1", "subscribers": 3, "total": 5}]}))]
 struct Rooms {
     connections: usize,
     topics: usize,
-    /// The fullest rooms of this node, at most 1000.
+    /// The fullest rooms of all nodes, at most 1000.
     rooms: Vec<Room>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Room {
     topic: String,
+    /// On this node.
     subscribers: usize,
+    /// On all nodes.
+    total: usize,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -145,7 +149,7 @@ async fn token(
     Ok(Json(Token { token, expires }))
 }
 
-/// The rooms of this node
+/// The rooms of this node and of those joined with it
 ///
 /// Names and counts; what is said in a room is never kept.
 #[utoipa::path(get, path = "/api/signaling/rooms", tag = "signaling", operation_id = "signalingRooms", responses(
@@ -160,9 +164,10 @@ async fn rooms(
 ) -> Result<Json<Rooms>, ApiError> {
     authenticate(&api, &headers, peer)?;
     let census = api.signaling.census(ROOMS_LISTED);
-    let room = |(topic, subscribers): (Arc<str>, usize)| Room {
-        topic: topic.to_string(),
-        subscribers,
+    let room = |room: Occupancy| Room {
+        topic: room.topic.to_string(),
+        subscribers: room.here,
+        total: room.everywhere,
     };
     Ok(Json(Rooms {
         connections: census.connections,

@@ -108,6 +108,8 @@ const SECRETS: &[&str] = &[
     "store.s3.access_key_id",
     "store.s3.secret_access_key",
     "signaling.turn.secret",
+    "signaling.nats.token",
+    "signaling.nats.password",
     "acme.eab_hmac_key",
 ];
 

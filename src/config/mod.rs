@@ -10,6 +10,7 @@ mod files;
 mod hosts;
 pub mod keys;
 mod layers;
+mod nats;
 mod network;
 mod policy;
 pub mod proxy;
@@ -38,6 +39,7 @@ pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Up
 pub use files::Files;
 pub use hosts::Https;
 pub use layers::{Environment, LayerError, environment, user_state_directory};
+pub use nats::{Bus, Nats, NatsLogin};
 pub use network::Network;
 pub use policy::{CacheTier, Cors, RateLimit, SecurityHeaders};
 pub use proxy::Proxy;
@@ -136,6 +138,18 @@ pub enum ConfigError {
     NoTurnSecret,
     #[error("`signaling.plain` is false, but no host has a certificate: nobody could connect")]
     OnlyPlain,
+    #[error(
+        "`signaling.nats.urls`: the one at place {} has to be an address such as nats://host.example:4222, without \
+         user and password", index + 1
+    )]
+    NatsUrl { index: usize },
+    #[error(
+        "`signaling.nats.subject_prefix` is `{value}`; it has to be up to 64 letters, digits, `-` and `_`, in parts \
+         separated by dots"
+    )]
+    NatsPrefix { value: String },
+    #[error("`signaling.nats` needs either a token, or a user and a password, or nothing of these")]
+    NatsLogin,
     #[error("`http.listen` is empty; the daemon would not be reachable")]
     NoListener,
     #[error("an app's name is its store prefix unless it has another one")]
@@ -243,6 +257,15 @@ impl Config {
         if self.signaling.plain != new.signaling.plain {
             keys.push("signaling.plain".to_owned());
         }
+        if self.signaling.bus != new.signaling.bus {
+            keys.push("signaling.bus".to_owned());
+        }
+        keys.extend(differing(
+            "signaling.nats",
+            &self.signaling.nats,
+            &new.signaling.nats,
+            &[],
+        ));
         if !self.store.differs_only_in_credentials(&new.store) {
             keys.push("store".to_owned());
         }

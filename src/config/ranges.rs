@@ -25,7 +25,8 @@ pub fn check(file: &File) -> Result<(), ConfigError> {
             HOUR,
         )])
         .chain(others(&file.updates, &file.audit))
-        .chain(file.signaling.ranges());
+        .chain(file.signaling.ranges())
+        .chain(file.signaling.nats.ranges());
     for (key, value, least, most) in ranges {
         if !(least..=most).contains(&value) {
             return Err(ConfigError::Range {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use super::nats::{Bus, Nats, NatsLogin};
 use super::secret::{Secret, SecretSource};
 use super::types::BuilderKeyHash;
 
@@ -64,7 +65,10 @@ pub struct Signaling {
     /// SHA-256 of the keys with which back ends make tokens and read the list of rooms over HTTP; `seance key new`
     /// makes a key and prints its hash. Without any, both are switched off.
     pub api_key_hashes: Vec<BuilderKeyHash>,
+    /// "nats" joins the rooms of several nodes; "none" keeps to this one. Limits hold for each node by itself.
+    pub bus: Bus,
     pub turn: Turn,
+    pub nats: Nats,
 }
 
 /// Credentials for a TURN server that shares a secret with us (coturn's `use-auth-secret`), at `GET /api/turn`.
@@ -98,6 +102,7 @@ pub struct SignalingSecrets {
     /// By the name that tokens give their key.
     pub tokens: Vec<(String, SecretSource)>,
     pub turn: Option<SecretSource>,
+    pub nats: NatsLogin,
 }
 
 impl Default for Signaling {
@@ -124,7 +129,9 @@ impl Default for Signaling {
             token_key_files: Vec::new(),
             token_lifetime_seconds: 24 * 3600,
             api_key_hashes: Vec::new(),
+            bus: Bus::None,
             turn: Turn::default(),
+            nats: Nats::default(),
         }
     }
 }
@@ -155,7 +162,9 @@ impl Signaling {
             (None, None) => return Err(ConfigError::NoTurnSecret),
         };
         let tokens = self.token_key_files.iter().map(key).collect();
-        Ok(SignalingSecrets { tokens, turn })
+        self.nats.check()?;
+        let nats = self.nats.login(credentials)?;
+        Ok(SignalingSecrets { tokens, turn, nats })
     }
 
     /// Every number with the least and the most that it may be.

@@ -28,7 +28,7 @@ pub enum LoggingError {
 
 impl Logging {
     pub fn start(log: &Log, journal: bool) -> Result<Logging, LoggingError> {
-        let filter = EnvFilter::try_new(&log.filter).map_err(LoggingError::Filter)?;
+        let filter = filter(log)?;
         let (filter, handle) = reload::Layer::new(filter);
         let text = || {
             let terminal = std::io::stderr().is_terminal();
@@ -50,9 +50,16 @@ impl Logging {
     }
 
     pub fn change(&self, log: &Log) -> Result<(), LoggingError> {
-        let filter = EnvFilter::try_new(&log.filter).map_err(LoggingError::Filter)?;
+        let filter = filter(log)?;
         self.filter.reload(filter).map_err(LoggingError::Reload)
     }
+}
+
+/// The client library of the signaling bus reports each attempt to connect as an error; the bus itself says once what
+/// matters of that.
+fn filter(log: &Log) -> Result<EnvFilter, LoggingError> {
+    let text = format!("async_nats=off,{}", log.filter);
+    EnvFilter::try_new(text).map_err(LoggingError::Filter)
 }
 
 /// Fields without the crate's `F_` prefix, and INFO as "informational", so that `journalctl -p` means what it says.

@@ -5,7 +5,7 @@
 //! member in the order of their publishing. Writing goes through a closure `write(peer, bytes)`
 //! that says how many bytes the peer's socket took; the rest waits in the peer's outbox.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +24,8 @@ type TopicId = usize;
 const BATCH: usize = 64 * 1024;
 /// Emptied turn buffers kept for the next turn.
 const SPARE_BATCHES: usize = 32;
+/// Changed topics that are remembered one by one.
+const CHANGES: usize = 10_000;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -51,7 +53,17 @@ pub struct Hub {
     spare: Vec<Vec<u8>>,
     /// Peers whose outbox went over the limit since they were last asked for.
     overflowed: Vec<PeerId>,
+    /// What [`Self::watch`] asked for.
+    changes: Option<Changes>,
     pub stats: Stats,
+}
+
+/// Topics that got or lost a subscriber since they were last asked for.
+#[derive(Default)]
+pub struct Changes {
+    pub names: HashSet<Arc<str>>,
+    /// So many that they are not named.
+    pub too_many: bool,
 }
 
 #[derive(Default)]
@@ -79,6 +91,7 @@ impl Hub {
             dirty: Vec::new(),
             spare: Vec::new(),
             overflowed: Vec::new(),
+            changes: None,
             stats: Stats::default(),
         }
     }
@@ -126,6 +139,7 @@ impl Hub {
             None => self.open_topic(name),
         };
         self.topics[topic].members.push(peer);
+        self.note_change(topic);
         self.peers[peer].topics.push(topic);
         Ok(())
     }
@@ -167,17 +181,20 @@ impl Hub {
         self.peers.try_remove(peer);
     }
 
-    /// Delivers to every subscriber of the topic, the sender included if it is one. Returns their number.
+    /// Delivers to every subscriber of the topic, the sender included if it is one. `elsewhere` is the number of its
+    /// subscribers on other nodes. Returns the number of clients that was told.
     pub fn publish(
         &mut self,
         message: &Publish<'_>,
+        elsewhere: u32,
         write: impl FnMut(PeerId, &[u8]) -> usize,
     ) -> u32 {
         let Some(&id) = self.by_name.get(&*message.topic) else {
             return 0;
         };
         let topic = &mut self.topics[id];
-        let clients = u32::try_from(topic.members.len()).unwrap_or(u32::MAX);
+        let here = u32::try_from(topic.members.len()).unwrap_or(u32::MAX);
+        let clients = here.saturating_add(elsewhere);
         if topic.turn.is_empty() {
             topic.turn = self.spare.pop().unwrap_or_default();
             topic.since = Instant::now();
@@ -320,6 +337,43 @@ impl Hub {
         self.topics.iter().map(room).collect()
     }
 
+    /// Subscribers of one topic.
+    pub fn members(&self, name: &str) -> usize {
+        let topic = self.by_name.get(name).and_then(|id| self.topics.get(*id));
+        topic.map_or(0, |topic| topic.members.len())
+    }
+
+    /// Whether changes are to be remembered.
+    pub fn watch(&mut self, on: bool) {
+        self.changes = on.then(Changes::default);
+    }
+
+    pub fn has_changes(&self) -> bool {
+        let changed = |changes: &Changes| changes.too_many || !changes.names.is_empty();
+        self.changes.as_ref().is_some_and(changed)
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        self.changes
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    fn note_change(&mut self, id: TopicId) {
+        let Some(changes) = &mut self.changes else {
+            return;
+        };
+        if changes.names.len() >= CHANGES {
+            changes.names = HashSet::new();
+            changes.too_many = true;
+        }
+        if let Some(topic) = self.topics.get(id).filter(|_| !changes.too_many) {
+            changes.names.insert(topic.name.clone());
+        }
+    }
+
     fn open_topic(&mut self, name: &str) -> TopicId {
         let name: Arc<str> = name.into();
         let id = self.topics.insert(Topic {
@@ -339,7 +393,11 @@ impl Hub {
         };
         if let Some(place) = topic.members.iter().position(|&member| member == peer) {
             topic.members.swap_remove(place);
+            self.note_change(id);
         }
+        let Some(topic) = self.topics.get_mut(id) else {
+            return;
+        };
         if topic.members.is_empty() {
             self.by_name.remove(&topic.name);
             self.topics.remove(id);

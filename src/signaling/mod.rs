@@ -2,6 +2,7 @@
 //!
 //! One thread runs one room. Its connections are accepted on the room's own port, or handed over by the HTTP listener.
 
+mod bus;
 mod end;
 mod frame;
 mod handshake;
@@ -35,7 +36,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Signaling as Settings, SignalingSecrets};
 use crate::metrics::Metrics;
 use crate::tasks::{self, Tasks};
+use bus::link::Link;
 use hub::PeerId;
+pub use office::{BusState, Occupancy};
 use room::{Room, Rules, RulesError};
 pub use stream::Stream;
 use token::Claims;
@@ -57,6 +60,9 @@ pub struct Signaling {
     /// The runtime of the signaling thread: every connection's task runs there, wherever it was accepted.
     runtime: Handle,
     draining: CancellationToken,
+    /// The other nodes are to be told that this one goes; and they were.
+    leaving: CancellationToken,
+    left: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,12 +93,14 @@ impl Signaling {
             tasks: tasks.clone(),
             runtime: runtime.handle().clone(),
             draining: CancellationToken::new(),
+            leaving: CancellationToken::new(),
+            left: CancellationToken::new(),
         };
         metrics.register(|registry| {
             registry.register_collector(Box::new(report::Report::new(signaling.clone())));
         });
         let cancelled = tasks.cancelled();
-        signaling.begin();
+        signaling.begin(Link::new(&signaling.room, &settings.nats, &secrets.nats));
         tasks::thread("signaling", move || runtime.block_on(cancelled))
             .map_err(SignalingError::Thread)?;
         Ok(signaling)
@@ -113,7 +121,7 @@ impl Signaling {
     }
 
     /// Starts the services of the room on its runtime.
-    fn begin(&self) {
+    fn begin(&self, link: Option<Link>) {
         let _entered = self.runtime.enter();
         let room = self.room.clone();
         let flush = std::future::poll_fn(move |cx| lock(&room).poll_flush(cx));
@@ -123,6 +131,15 @@ impl Signaling {
         let end = || self.tasks.cancelled();
         self.tasks.spawn("signaling-flush", until_end(end(), flush));
         self.tasks.spawn("signaling-clock", until_end(end(), sweep));
+        let left = self.left.clone().drop_guard();
+        if let Some(link) = link {
+            let leaving = self.leaving.clone();
+            let run = async move {
+                link.run(leaving.cancelled_owned()).await;
+                drop(left);
+            };
+            self.tasks.spawn("signaling-bus", until_end(end(), run));
+        }
     }
 
     fn accept(
@@ -206,6 +223,8 @@ impl Signaling {
                 "signaling peers are cut"
             );
         }
+        self.leaving.cancel();
+        self.left.cancelled().await;
     }
 
     /// Follows a new configuration; nobody is dropped, new limits hold from the next message on. Secrets that cannot be

@@ -1,5 +1,6 @@
 //! What is asked of the room from outside: tokens, TURN credentials, who is where.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{Request, StatusCode};
@@ -12,10 +13,27 @@ use crate::clock;
 
 /// Counts of one moment.
 pub struct Census {
+    /// On this node.
     pub connections: usize,
+    /// On all nodes.
     pub topics: usize,
     /// The fullest first.
-    pub rooms: Vec<(Arc<str>, usize)>,
+    pub rooms: Vec<Occupancy>,
+}
+
+pub struct Occupancy {
+    pub topic: Arc<str>,
+    /// Subscribers on this node, and on all nodes.
+    pub here: usize,
+    pub everywhere: usize,
+}
+
+/// Whether the rooms of other nodes can be reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum BusState {
+    NotConfigured,
+    Connected,
+    Lost,
 }
 
 impl Signaling {
@@ -44,14 +62,43 @@ impl Signaling {
         Ok(Some(turn.credentials(user, clock::now().as_second())))
     }
 
-    /// Who is where, at most `most` rooms.
+    pub fn bus_state(&self) -> BusState {
+        match &lock(&self.room).bus {
+            None => BusState::NotConfigured,
+            Some(bus) if bus.up => BusState::Connected,
+            Some(_) => BusState::Lost,
+        }
+    }
+
+    /// Who is where, at most `most` rooms; those of other nodes are among them.
     pub fn census(&self, most: usize) -> Census {
-        let (connections, mut rooms) = {
-            let room = lock(&self.room);
-            (room.open_count(), room.hub.rooms())
-        };
+        let room = lock(&self.room);
+        let mut elsewhere: HashMap<Arc<str>, usize> = HashMap::new();
+        if let Some(bus) = &room.bus {
+            let totals = bus.nodes.totals();
+            elsewhere.extend(totals.map(|(topic, count)| {
+                (topic.clone(), usize::try_from(count).unwrap_or(usize::MAX))
+            }));
+        }
+        let connections = room.open_count();
+        let local = room.hub.rooms();
+        drop(room);
+        let mut rooms = Vec::with_capacity(local.len() + elsewhere.len());
+        for (topic, here) in local {
+            let everywhere = here + elsewhere.remove(&topic).unwrap_or(0);
+            rooms.push(Occupancy {
+                topic,
+                here,
+                everywhere,
+            });
+        }
+        rooms.extend(elsewhere.into_iter().map(|(topic, everywhere)| Occupancy {
+            topic,
+            here: 0,
+            everywhere,
+        }));
         let topics = rooms.len();
-        rooms.sort_by_key(|(_, subscribers)| std::cmp::Reverse(*subscribers));
+        rooms.sort_by_key(|room| std::cmp::Reverse(room.everywhere));
         rooms.truncate(most);
         Census {
             connections,

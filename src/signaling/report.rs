@@ -8,6 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::bus;
 use super::end::NAMES;
 use super::stats::{LATENCY_BOUNDS, Stats};
 use super::{Signaling, lock};
@@ -31,7 +32,7 @@ impl Debug for Report {
 impl Collector for Report {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Copied, so that a slow scraper does not hold the room up.
-        let (stats, open, topics, malformed, ends) = {
+        let (stats, open, topics, malformed, ends, bus) = {
             let room = lock(&self.signaling.room);
             (
                 room.hub.stats.clone(),
@@ -39,6 +40,7 @@ impl Collector for Report {
                 room.hub.topic_count(),
                 room.malformed,
                 room.ends,
+                room.bus.as_ref().map(bus::Figures::of),
             )
         };
         let Stats {
@@ -94,6 +96,9 @@ impl Collector for Report {
             encoder.encode_descriptor("signaling_ends", help, None, MetricType::Counter)?;
         for (name, count) in NAMES.iter().zip(ends) {
             ConstCounter::new(count).encode(family.encode_family(&[("reason", *name)])?)?;
+        }
+        if let Some(bus) = bus {
+            bus.encode(&mut encoder)?;
         }
         latency(&stats, encoder)
     }

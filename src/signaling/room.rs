@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use super::bus::Bus;
 use super::end::{self, End};
 use super::frame::{self, Opcode};
 use super::handshake::Admission;
@@ -33,6 +34,8 @@ const SECOND: Nanos = 1_000_000_000;
 pub struct Room {
     pub hub: Hub,
     pub rules: Rules,
+    /// The other nodes, where there may be some.
+    pub bus: Option<Bus>,
     pub ends: [u64; end::NAMES.len()],
     /// Messages that changed nothing because they could not be read.
     pub malformed: u64,
@@ -108,8 +111,14 @@ impl Rules {
 
 impl Room {
     pub fn new(rules: Rules) -> Self {
+        let settings = &rules.settings;
+        let bus = match settings.bus {
+            config::Bus::None => None,
+            config::Bus::Nats => Some(Bus::new(&settings.nats, settings.max_topic_bytes)),
+        };
         Self {
             hub: Hub::new(rules.limits()),
+            bus,
             rules,
             ends: [0; end::NAMES.len()],
             malformed: 0,
@@ -131,6 +140,9 @@ impl Room {
     /// Follows new settings; what is open stays.
     pub fn set_rules(&mut self, rules: Rules) {
         self.hub.set_limits(rules.limits());
+        if let Some(bus) = &mut self.bus {
+            bus.nodes.set_topic_bytes(rules.settings.max_topic_bytes);
+        }
         self.rules = rules;
     }
 
@@ -226,6 +238,7 @@ impl Room {
         }
         self.count(end);
         self.hub.leave_topics(id);
+        self.tell_bus();
         if end == End::Stalled {
             self.hub.drop_backlog(id);
         }
@@ -240,6 +253,7 @@ impl Room {
             return;
         };
         self.hub.leave(id);
+        self.tell_bus();
         self.sockets -= 1;
         if peer.phase == Phase::Open {
             self.uncount(peer.address);
@@ -276,6 +290,7 @@ impl Room {
     /// To be called when something may have been published or queued.
     pub(super) fn end_of_turn(&mut self) {
         self.close_overflowed();
+        self.tell_bus();
         if self.hub.is_dirty()
             && let Some(flusher) = &self.flusher
         {

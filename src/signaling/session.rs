@@ -270,7 +270,12 @@ impl Room {
         let mut write = |to, bytes: &[u8]| offer(peers, to, bytes, now);
         match message {
             Message::Publish(publish) => {
-                self.hub.publish(&publish, write);
+                let mut elsewhere = 0;
+                if let Some(bus) = &mut self.bus {
+                    elsewhere = bus.nodes.total(&publish.topic);
+                    bus.publish(&publish);
+                }
+                self.hub.publish(&publish, elsewhere, write);
             }
             Message::Subscribe(topics) => {
                 for topic in topics {

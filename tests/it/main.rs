@@ -43,6 +43,8 @@ mod releases_control;
 mod route_policies;
 mod routes;
 mod signaling_access;
+mod signaling_bus;
+mod signaling_bus_limits;
 mod signaling_clients;
 mod signaling_limits;
 mod signaling_protocol;

@@ -240,7 +240,7 @@ fn only_an_authenticated_back_end_makes_tokens_and_sees_rooms() {
     };
     assert_eq!(rooms("wrong").status, 401);
     let expected = json!({"connections": 2, "topics": 2, "rooms": [
-        {"topic": "room", "subscribers": 2}, {"topic": "another", "subscribers": 1}]});
+        {"topic": "room", "subscribers": 2, "total": 2}, {"topic": "another", "subscribers": 1, "total": 1}]});
     assert_eq!(rooms(API_KEY).json(), expected);
     drop(peers);
     wait_until(

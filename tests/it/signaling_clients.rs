@@ -8,8 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use crate::harness::http::get;
+use crate::harness::nats::Nats;
 use crate::harness::wait::{CEILING, wait_until};
 use crate::harness::{Builder, Daemon};
+use crate::signaling_bus::{node, until_total};
 
 type Shared = BTreeMap<String, String>;
 
@@ -181,6 +183,19 @@ fn peers_find_the_room_again_after_a_restart() {
     // The document lives on between the peers; only somebody new needs the room.
     peers.push(Peer::join("new", "doc", "", &[url(&daemon)]));
     assert_together(&mut peers, &["a", "b", "new"], "after");
+}
+
+#[test]
+#[ignore = "needs node, the y-webrtc packages and nats-server: tests/run"]
+fn peers_of_two_nodes_share_a_document() {
+    let nats = Nats::start();
+    let (one, two) = (node(&nats, ""), node(&nats, ""));
+    // y-webrtc names its topic like the document.
+    let mut peers = join_all(&one, &["a"], "", &url(&one));
+    until_total(&two, "doc", 1);
+    peers.extend(join_all(&two, &["b"], "", &url(&two)));
+    assert_together(&mut peers, &["a", "b"], "joined");
+    until_total(&one, "doc", 2);
 }
 
 #[test]

@@ -140,7 +140,7 @@ proptest! {
                     let text = publish_text(topic, serial, filler);
                     let Ok(Message::Publish(publish)) = message::parse(&text) else { panic!("a publish") };
                     let members = model.entry(topic).or_default();
-                    prop_assert_eq!(hub.publish(&publish, |p, b| wires.write(p, b)) as usize, members.len());
+                    prop_assert_eq!(hub.publish(&publish, 0, |p, b| wires.write(p, b)) as usize, members.len());
                     for member in members.iter() {
                         due.entry(*member).or_default().entry(topic).or_default().push(with_clients(&text, members.len()));
                     }
@@ -192,7 +192,7 @@ fn a_peer_that_takes_nothing_is_reported_once_its_outbox_is_over_the_limit() {
     };
     let mut reported = Vec::new();
     for _ in 0..4 {
-        hub.publish(&publish, |p, b| wires.write(p, b));
+        hub.publish(&publish, 0, |p, b| wires.write(p, b));
         hub.flush(|p, b| wires.write(p, b));
         wires.room.insert(slow, 0);
         reported.push(hub.take_overflowed());
@@ -232,7 +232,7 @@ fn a_long_turn_is_flushed_before_it_grows_without_end() {
     };
     let mut largest = 0;
     for _ in 0..200 {
-        hub.publish(&publish, |_, bytes| {
+        hub.publish(&publish, 0, |_, bytes| {
             largest = largest.max(bytes.len());
             bytes.len()
         });

@@ -7,6 +7,7 @@ mod daemon;
 pub mod gate;
 pub mod http;
 pub mod kill;
+pub mod nats;
 pub mod pebble;
 pub mod pki;
 pub mod release;
