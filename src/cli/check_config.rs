@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cause::chain;
-use crate::config::{self, Config, Place, Target};
+use crate::config::{self, Config, HostCertificate, Place, Target};
 
 pub fn run(file: &Path, json: bool) -> ExitCode {
     let checked = config::load(Some(file), &config::environment(), None);
@@ -48,6 +48,7 @@ fn summary(config: &Config) -> serde_json::Value {
             serde_json::json!({
                 "host": host.name,
                 "place": place(&host.place),
+                "certificate": certificate(config, &host.name),
                 "routes": routes.collect::<Vec<_>>(),
             })
         })
@@ -60,11 +61,17 @@ fn summary(config: &Config) -> serde_json::Value {
     })
 }
 
-/// For each host and path what answers, and what says so.
+/// For each host its certificate, for each path what answers, and what says so.
 fn explanation(config: &Config) -> String {
     let mut text = String::new();
     for host in config.table.hosts() {
-        text += &format!("\n{}   ({})\n", host.name, host.place);
+        let with = match certificate(config, &host.name) {
+            "acme" => "certificate by ACME",
+            "local" => "certificate of the local CA",
+            "files" => "certificate from files",
+            _ => "plain HTTP, no certificate",
+        };
+        text += &format!("\n{}   {with}   ({})\n", host.name, host.place);
         for route in &host.routes {
             let path = format!("{}/", route.prefix);
             let to = target(&route.route.to);
@@ -72,6 +79,16 @@ fn explanation(config: &Config) -> String {
         }
     }
     text
+}
+
+/// With what certificate a host of the table is served, as scripts read it.
+fn certificate(config: &Config, host: &str) -> &'static str {
+    match config.certificates.get(host) {
+        Some(HostCertificate::Acme) => "acme",
+        Some(HostCertificate::Local) => "local",
+        Some(HostCertificate::Files { .. }) => "files",
+        Some(HostCertificate::None) | None => "none",
+    }
 }
 
 fn target(to: &Target) -> String {
