@@ -32,7 +32,9 @@ pub struct File {
     /// The products of this daemon. `default` always exists and owns the paths without an app name; the others live
     /// under `/apps/<name>/` and on their own hosts.
     pub apps: BTreeMap<AppName, App>,
-    /// The names this machine answers for. Without any, plain HTTP on `http.listen` is all there is.
+    /// The names this machine answers for. Without any, plain HTTP on `http.listen` is all there is. Aliases, for hosts that
+    /// are not in this file: `CADDY_DOMAIN` (the backend's), `APP_DOMAIN` and `MARKETING_DOMAIN` (the default app's `web/`
+    /// files); where one of them adds a host, `PORT` is not looked at.
     pub hosts: Hosts,
 }
 
@@ -67,7 +69,7 @@ pub struct Http {
     /// `X-Forwarded-For` when the connection comes from one of them.
     pub trusted_proxies: Vec<Network>,
     /// Hosts are served in plain text on `http.listen`, without certificates and redirects, because one of
-    /// `trusted_proxies` terminates TLS.
+    /// `trusted_proxies`, which must not be empty, terminates TLS.
     pub behind_proxy: bool,
 }
 

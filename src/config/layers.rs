@@ -1,16 +1,16 @@
 //! Layers a configuration: defaults < file < `SEANCE_*` environment < the names of existing deployments.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::domains;
 use super::file::File;
 use super::keys::{Keys, Kind};
-use super::table::{Place, Places};
+use super::places::{self, position};
+use super::table::Places;
 
 /// The environment that belongs to us; other variables are not looked at.
 pub type Environment = BTreeMap<String, String>;
@@ -132,6 +132,7 @@ pub fn environment() -> Environment {
         .filter(|(name, _)| {
             (name.starts_with("SEANCE_") && !name.starts_with("SEANCE_TEST_"))
                 || name == "PORT"
+                || domains::is_variable(name)
                 || ALIASES.iter().any(|(alias, _)| alias == name)
         })
         .collect()
@@ -182,7 +183,11 @@ pub fn load(
         .build()
         .and_then(config::Config::try_deserialize)
         .map_err(LayerError::Merge)?;
-    if let Some(value) = environment.get("PORT").filter(|value| !value.is_empty()) {
+    let named = domains::add(&mut file.hosts, &mut places, environment)?;
+    // Where these variables were written, PORT is the one at which Caddy found the backend: nobody asks there any more,
+    // and the redirects have to be on port 80.
+    let port = environment.get("PORT").filter(|_| !named);
+    if let Some(value) = port.filter(|value| !value.is_empty()) {
         let wrong = |_| wrong("PORT", value, "a port between 0 and 65535");
         let port: u16 = value.parse().map_err(wrong)?;
         let mut listen = file.http.listeners(!file.hosts.is_empty());
@@ -218,7 +223,7 @@ fn check(path: &Path, text: &str, keys: &Keys) -> Result<HashMap<String, Places>
         &mut Vec::new(),
     )?;
     toml::from_str::<File>(text).map_err(failed)?;
-    Ok(places(path, text, table.get_ref()))
+    Ok(places::hosts(path, text, table.get_ref()))
 }
 
 /// The toml crate shows the line of an error, which must not happen to a secret.
@@ -298,33 +303,6 @@ fn check_value(
     }
 }
 
-/// Where the file names each host and each of its routes.
-fn places(path: &Path, text: &str, table: &DeTable<'_>) -> HashMap<String, Places> {
-    let place = |offset| Place::File {
-        path: path.to_owned(),
-        line: position(text, offset).0,
-    };
-    let hosts = table.iter().find(|(key, _)| key.get_ref() == "hosts");
-    let Some(DeValue::Table(hosts)) = hosts.map(|(_, hosts)| hosts.get_ref()) else {
-        return HashMap::new();
-    };
-    let host = |(name, host): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
-        let routes = match host.get_ref().get("routes").map(Spanned::get_ref) {
-            Some(DeValue::Array(routes)) => routes
-                .iter()
-                .map(|route| place(route.span().start))
-                .collect(),
-            _ => Vec::new(),
-        };
-        let places = Places {
-            host: place(name.span().start),
-            routes,
-        };
-        (name.get_ref().to_string(), places)
-    };
-    hosts.iter().map(host).collect()
-}
-
 fn dotted(above: &[String], key: &str) -> String {
     above
         .iter()
@@ -332,16 +310,6 @@ fn dotted(above: &[String], key: &str) -> String {
         .chain([key])
         .collect::<Vec<_>>()
         .join(".")
-}
-
-/// Line and column, both from 1, of a byte offset.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
 }
 
 fn unknown_variable(variable: &str, key: &[String], keys: &Keys) -> LayerError {
@@ -423,7 +391,7 @@ fn replace_secrets(mut layers: Layers, given: &BTreeSet<String>) -> Result<Layer
     Ok(layers)
 }
 
-fn wrong(variable: &str, value: &str, wanted: &'static str) -> LayerError {
+pub fn wrong(variable: &str, value: &str, wanted: &'static str) -> LayerError {
     LayerError::Variable {
         variable: variable.to_owned(),
         value: value.to_owned(),

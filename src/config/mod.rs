@@ -4,6 +4,7 @@ mod acme;
 mod apps;
 mod certificates;
 mod checks;
+mod domains;
 mod fields;
 pub mod file;
 mod files;
@@ -12,6 +13,7 @@ pub mod keys;
 mod layers;
 mod nats;
 mod network;
+mod places;
 mod policy;
 pub mod proxy;
 mod ranges;
@@ -150,6 +152,11 @@ pub enum ConfigError {
     NatsPrefix { value: String },
     #[error("`signaling.nats` needs either a token, or a user and a password, or nothing of these")]
     NatsLogin,
+    #[error(
+        "`http.behind_proxy` is set, but `http.trusted_proxies` is empty: every client would have the proxy's address, and \
+         could claim to have come over TLS"
+    )]
+    NoTrustedProxy,
     #[error("`http.listen` is empty; the daemon would not be reachable")]
     NoListener,
     #[error("an app's name is its store prefix unless it has another one")]
@@ -169,6 +176,9 @@ pub fn load(
     let http_listen = file.http.listeners(!file.hosts.is_empty());
     if http_listen.is_empty() {
         return Err(ConfigError::NoListener);
+    }
+    if file.http.behind_proxy && file.http.trusted_proxies.is_empty() {
+        return Err(ConfigError::NoTrustedProxy);
     }
     checks::listen("http.listen", &http_listen)?;
     checks::listen("https.listen", &file.https.listen)?;

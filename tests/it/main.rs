@@ -18,6 +18,7 @@ mod deploy_http;
 mod deploy_killed;
 mod deploy_order;
 mod deploy_rules;
+mod domains;
 mod downloads;
 mod edge;
 mod edge_acme;
