@@ -3,23 +3,17 @@
 //! Pure. Two nodes that folded the same records hold equal states, whatever snapshots they began with.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::path::ReleasePath;
-use super::record::{Deployed, Event, File, Record, ReleaseId, Rollout, SpreadOf};
-use super::spread::{Spread, StagingId};
+use super::record::{File, Record, ReleaseId};
+pub use super::tree::Tree;
 use crate::config::{AppName, StorePrefix};
 
 /// How long a repeated request is recognised by its idempotency key.
 pub const REPLAY_WINDOW: SignedDuration = SignedDuration::from_hours(24);
-
-/// How long the replaced assets of a web app are remembered, and how many of one prefix; the oldest go first.
-pub const RETIRED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
-const RETIRED_MOST: usize = 10_000;
 
 /// The fold of records 1 to `head`. Cloning is cheap; [`State::apply`] copies what it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,30 +24,6 @@ pub struct State {
     ids: Arc<Vec<ReleaseId>>,
     trees: BTreeMap<StorePrefix, Arc<Tree>>,
     replays: Arc<Vec<Replay>>,
-}
-
-/// The files under one store prefix.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tree {
-    /// The app that changed it last.
-    #[serde(default)]
-    app: Option<AppName>,
-    #[serde(with = "as_list")]
-    files: BTreeMap<ReleasePath, Arc<File>>,
-    /// What pages of earlier deploys may still ask for.
-    #[serde(default, with = "as_list", skip_serializing_if = "BTreeMap::is_empty")]
-    retired: BTreeMap<ReleasePath, Retired>,
-    /// Of manifests that do not reach every client.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    spreads: BTreeMap<ReleasePath, Arc<Spread>>,
-}
-
-/// A file that is no longer published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retired {
-    file: Arc<File>,
-    /// When the deploy without it was published.
-    at: Timestamp,
 }
 
 /// A successful request that may be repeated: the answer is in record `n`.
@@ -92,19 +62,15 @@ impl State {
 
     /// The apps and prefixes whose rollouts have a step that is due.
     pub fn due(&self, now: Timestamp) -> Vec<(AppName, StorePrefix)> {
-        let due = |tree: &Tree| {
-            let mut spreads = tree.spreads.values();
-            spreads.any(|spread| spread.rollout.steps.iter().any(|step| step.at <= now))
-        };
-        let trees = self.trees.iter().filter(|(_, tree)| due(tree));
+        let trees = self.trees.iter();
         trees
-            .filter_map(|(prefix, tree)| Some((tree.app.clone()?, prefix.clone())))
+            .filter_map(|(prefix, tree)| Some((tree.due(now)?.clone(), prefix.clone())))
             .collect()
     }
 
     /// All files of all prefixes.
     pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
-        self.trees.values().flat_map(|tree| tree.files.values())
+        self.trees.values().flat_map(|tree| tree.files())
     }
 
     /// The success that was recorded under this idempotency key within the last 24 hours.
@@ -129,26 +95,8 @@ impl State {
         }
         self.head = record.n;
         Arc::make_mut(&mut self.ids).push(record.id);
-        let tree = Arc::make_mut(self.trees.entry(record.prefix.clone()).or_default());
-        tree.app = Some(record.app.clone());
-        match &record.event {
-            Event::Deploy(deployed) => tree.change(deployed, None, record.at),
-            Event::Rollback { deployed, .. } => {
-                for file in &deployed.files {
-                    tree.spreads
-                        .retain(|path, spread| spread.pinned || *path != file.path);
-                }
-                tree.change(deployed, None, record.at);
-            }
-            Event::Staged { deployed, rollout } => {
-                tree.change(deployed, Some(rollout), record.at);
-            }
-            Event::Spread { spreads } => {
-                for spread in spreads {
-                    tree.spread(spread);
-                }
-            }
-        }
+        let tree = self.trees.entry(record.prefix.clone()).or_default();
+        Arc::make_mut(tree).apply(record);
         if let Some(idempotency) = &record.idempotency {
             let replays = Arc::make_mut(&mut self.replays);
             replays.retain(|replay| is_fresh(replay.at, record.at));
@@ -166,179 +114,6 @@ impl State {
 
 fn is_fresh(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at) < REPLAY_WINDOW
-}
-
-impl Tree {
-    pub fn file(&self, path: &str) -> Option<&Arc<File>> {
-        self.files.get(path)
-    }
-
-    /// A file that a deploy after `since` took away, for the pages that it took it from.
-    pub fn retired(&self, path: &str, since: Timestamp) -> Option<&Arc<File>> {
-        let retired = self.retired.get(path)?;
-        (retired.at >= since).then_some(&retired.file)
-    }
-
-    fn retire(&mut self, file: Arc<File>, at: Timestamp) {
-        if file.path.outlives_its_page() {
-            self.retired.insert(file.path.clone(), Retired { file, at });
-        }
-    }
-
-    fn forget_retired(&mut self, now: Timestamp) {
-        self.retired
-            .retain(|_, retired| now.duration_since(retired.at) < RETIRED_KEPT);
-        let Some(over) = self.retired.len().checked_sub(RETIRED_MOST + 1) else {
-            return;
-        };
-        let mut times: Vec<Timestamp> = self.retired.values().map(|retired| retired.at).collect();
-        // Whole deploys: half of one's assets would break its pages as much as none.
-        let (_, last, _) = times.select_nth_unstable(over);
-        let last = *last;
-        self.retired.retain(|_, retired| retired.at > last);
-    }
-
-    /// What a client of the update feed gets under `path`.
-    pub fn file_for(&self, path: &str, client: Option<StagingId>) -> Option<&Arc<File>> {
-        match self.spreads.get(path) {
-            Some(spread) => Some(spread.file(client)),
-            None => self.files.get(path),
-        }
-    }
-
-    /// What a CDN gets under `path`.
-    pub fn public_file(&self, path: &str) -> Option<&Arc<File>> {
-        match self.spreads.get(path) {
-            Some(spread) => Some(spread.public()),
-            None => self.files.get(path),
-        }
-    }
-
-    /// The manifests that do not reach every client.
-    pub fn spreads(&self) -> impl Iterator<Item = (&ReleasePath, &Arc<Spread>)> {
-        self.spreads.iter()
-    }
-
-    pub fn spread_of(&self, path: &str) -> Option<&Arc<Spread>> {
-        self.spreads.get(path)
-    }
-
-    /// Removals first, then the files. A changed manifest ends its spread, unless that is pinned, or begins one.
-    fn change(&mut self, deployed: &Deployed, rollout: Option<&Rollout>, at: Timestamp) {
-        for path in &deployed.removed {
-            self.spreads.remove(path);
-            if let Some(file) = self.files.remove(path) {
-                self.retire(file, at);
-            }
-        }
-        for file in &deployed.files {
-            self.retired.remove(&file.path);
-            let old = self.files.insert(file.path.clone(), file.clone());
-            let spread = self.spreads.get(&file.path);
-            let Some(old) = old.filter(|old| old.sha256 != file.sha256) else {
-                continue;
-            };
-            let (before, held, pinned) = match spread {
-                Some(spread) => (spread.before.clone(), Some(&spread.rollout), spread.pinned),
-                None => (old, None, false),
-            };
-            let rollout = match (pinned, rollout) {
-                (true, _) => held.cloned(),
-                (false, rollout) => rollout.cloned(),
-            };
-            let Some(rollout) = rollout.filter(|_| file.path.is_manifest()) else {
-                self.spreads.remove(&file.path);
-                continue;
-            };
-            self.spread(&SpreadOf {
-                path: file.path.clone(),
-                rollout,
-                before: Some(before),
-                pinned,
-            });
-        }
-        self.forget_retired(at);
-    }
-
-    fn spread(&mut self, change: &SpreadOf) {
-        let spread = self
-            .files
-            .get(&change.path)
-            .and_then(|published| Spread::new(published, change));
-        match spread {
-            Some(spread) => {
-                self.spreads.insert(change.path.clone(), Arc::new(spread));
-            }
-            None => {
-                self.spreads.remove(&change.path);
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
-        self.files.values()
-    }
-
-    /// The files in a directory and below, in the order of their paths; `directory` without a trailing `/`.
-    pub fn below<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = &'a Arc<File>> {
-        let from = format!("{directory}/");
-        self.files
-            .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
-            .take_while(move |(path, _)| is_below(path, directory))
-            .map(|(_, file)| file)
-    }
-}
-
-fn is_below(path: &ReleasePath, directory: &str) -> bool {
-    path.as_str()
-        .strip_prefix(directory)
-        .is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// The map as the list of its values, which carry their keys.
-mod as_list {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Retired;
-    use crate::release::path::ReleasePath;
-    use crate::release::record::File;
-
-    pub trait Named {
-        fn path(&self) -> &ReleasePath;
-    }
-
-    impl Named for Arc<File> {
-        fn path(&self) -> &ReleasePath {
-            &self.path
-        }
-    }
-
-    impl Named for Retired {
-        fn path(&self) -> &ReleasePath {
-            &self.file.path
-        }
-    }
-
-    pub fn serialize<V: Serialize, S: Serializer>(
-        values: &BTreeMap<ReleasePath, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(values.values())
-    }
-
-    pub fn deserialize<'de, V: Named + Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<ReleasePath, V>, D::Error> {
-        let values = Vec::<V>::deserialize(deserializer)?;
-        Ok(values
-            .into_iter()
-            .map(|value| (value.path().clone(), value))
-            .collect())
-    }
 }
 
 #[cfg(test)]
@@ -521,24 +296,5 @@ mod tests {
         state.apply(&deploy(3, 11, again, &[])).unwrap();
         let tree = state.tree(&prefix("prod"));
         assert!(tree.retired("web/assets/a.js", day(0)).is_none());
-    }
-
-    #[test]
-    fn of_too_many_replaced_assets_the_oldest_deploys_go() {
-        let at = |n: i64| Timestamp::from_second(1_800_000_000 + n).unwrap();
-        let asset = file("web/assets/a.js", b"1");
-        let mut tree = Tree::default();
-        for n in 0..20_002 {
-            let path = ReleasePath::parse(&format!("web/assets/{n}.js")).unwrap();
-            let file = File {
-                path,
-                ..asset.clone()
-            };
-            tree.retire(Arc::new(file), at(n / 2));
-        }
-        tree.forget_retired(at(20_000));
-        assert_eq!(tree.retired.len(), 10_000);
-        assert!(tree.retired("web/assets/10001.js", at(0)).is_none());
-        assert!(tree.retired("web/assets/10002.js", at(0)).is_some());
     }
 }
