@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::acme::AcmeFile;
+use super::deny::Deny;
 use super::hosts::{Hosts, Https};
 use super::network::Network;
 use super::secret::Secret;
@@ -22,6 +23,7 @@ pub struct File {
     pub http: Http,
     pub https: Https,
     pub acme: AcmeFile,
+    pub deny: Deny,
     pub metrics: Metrics,
     pub log: Log,
     pub store: Store,

@@ -4,6 +4,7 @@ mod acme;
 mod apps;
 mod certificates;
 mod checks;
+mod deny;
 mod domains;
 mod fields;
 pub mod file;
@@ -36,6 +37,7 @@ use serde::Serialize;
 pub use acme::{Acme, AcmeStorage, Binding};
 pub use apps::App;
 pub use certificates::{HostCertificate, HostError};
+pub use deny::{Deny, DenyMode};
 pub use fields::{FieldEdits, FieldPattern};
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
 pub use files::Files;
@@ -43,7 +45,7 @@ pub use hosts::Https;
 pub use layers::{Environment, LayerError, environment, user_state_directory};
 pub use nats::{Bus, Nats, NatsLogin};
 pub use network::Network;
-pub use policy::{CacheTier, Cors, RateLimit, SecurityHeaders};
+pub use policy::{CacheTier, Cors, RateLimit, SecurityHeaders, path_fits};
 pub use proxy::Proxy;
 pub use request_path::RequestPath;
 pub use routes::{Redirect, Respond, Route, Target};
@@ -58,6 +60,7 @@ pub struct Config {
     /// Addresses for plain HTTP.
     pub http_listen: Vec<SocketAddr>,
     pub https: Https,
+    pub deny: Deny,
     pub acme: Acme,
     /// What answers for which host and path.
     pub table: Arc<Table>,
@@ -132,6 +135,8 @@ pub enum ConfigError {
         key: &'static str,
         address: SocketAddr,
     },
+    #[error("`deny.paths` names `{path}`; a path begins with `/`, or with `*`")]
+    DenyPath { path: String },
     #[error("`{key}` is empty")]
     Empty { key: &'static str },
     #[error("`signaling.require_token` is set, but `signaling.token_key_files` is empty")]
@@ -206,6 +211,7 @@ pub fn load(
     }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
+    file.deny.check()?;
     let table = Table::compile(&file.hosts, &places).map_err(Box::new)?;
     let table = Arc::new(table);
     let apps = apps::resolve(file.apps)?;
@@ -226,6 +232,7 @@ pub fn load(
         },
         certificates,
         https: file.https,
+        deny: file.deny,
         acme: acme::resolve(file.acme, credentials)?,
         metrics: file.metrics,
         log: file.log,

@@ -73,7 +73,12 @@ impl Names {
 
     /// What answers under `config`.
     pub fn site(&self, config: &Config, rooms: &Rooms) -> Site {
-        let gate = Gate::new(&config.certificates, &self.certificates, self.https_port);
+        let gate = Gate::new(
+            &config.certificates,
+            &self.certificates,
+            self.https_port,
+            &config.deny,
+        );
         let api = rooms.api(config, self.health());
         Site::new(
             gate,

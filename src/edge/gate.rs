@@ -7,8 +7,9 @@ use std::sync::Arc;
 use http::header::HOST;
 use http::{HeaderValue, Request, Version};
 
+use super::deny::Denials;
 use super::tls::certificates::Certificates;
-use crate::config::HostCertificate;
+use crate::config::{Deny, HostCertificate};
 
 /// Where a CA looks for the answer to its challenge, RFC 8555 §8.3.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -36,6 +37,8 @@ pub struct Gate {
     hosts: BTreeMap<String, bool>,
     certificates: Certificates,
     https_port: u16,
+    /// What is turned away although it is for a host of ours.
+    pub denials: Denials,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +65,7 @@ impl Gate {
         hosts: &BTreeMap<String, HostCertificate>,
         certificates: &Certificates,
         https_port: u16,
+        deny: &Deny,
     ) -> Gate {
         let hosts = hosts.iter().map(|(name, certificate)| {
             let tls = *certificate != HostCertificate::None;
@@ -71,6 +75,7 @@ impl Gate {
             hosts: hosts.collect(),
             certificates: certificates.clone(),
             https_port,
+            denials: Denials::new(deny),
         }
     }
 

@@ -23,6 +23,13 @@ struct Answered {
     status: u16,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Denied {
+    listener: &'static str,
+    rule: &'static str,
+    action: &'static str,
+}
+
 /// Upper bounds, seconds.
 const SECONDS: [f64; 15] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
@@ -35,6 +42,7 @@ pub struct Families {
     sent: Family<Listener, Counter>,
     connections: Family<Listener, Gauge<i64, AtomicI64>>,
     refused: Family<Listener, Counter>,
+    denied: Family<Denied, Counter>,
 }
 
 /// What one set of listeners counts.
@@ -45,6 +53,7 @@ pub struct Measures {
     sent: Counter,
     connections: Gauge<i64, AtomicI64>,
     refused: Counter,
+    denied: Family<Denied, Counter>,
     in_flight: Arc<watch::Sender<usize>>,
     open: Arc<watch::Sender<usize>>,
 }
@@ -68,6 +77,7 @@ impl Families {
             sent: Family::default(),
             connections: Family::default(),
             refused: Family::default(),
+            denied: Family::default(),
         };
         metrics.register(|registry| {
             let help = "Answered requests";
@@ -81,6 +91,8 @@ impl Families {
             registry.register("http_connections", help, families.connections.clone());
             let help = "Over the limit of one address";
             registry.register("http_connections_refused", help, families.refused.clone());
+            let help = "Requests that the deny list fits";
+            registry.register("http_requests_denied", help, families.denied.clone());
         });
         families
     }
@@ -94,6 +106,7 @@ impl Families {
             sent: self.sent.get_or_create_owned(&label),
             connections: self.connections.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
+            denied: self.denied.clone(),
             in_flight: Arc::new(watch::Sender::new(0)),
             open: Arc::new(watch::Sender::new(0)),
         }
@@ -123,6 +136,17 @@ impl Measures {
         self.requests.get_or_create(&answered).inc();
         self.seconds.observe(seconds);
         self.sent.inc_by(bytes);
+    }
+
+    /// By the deny list; `action` is `block` or `log`.
+    pub fn denied(&self, rule: &'static str, action: &'static str) {
+        let listener = self.listener;
+        let denied = Denied {
+            listener,
+            rule,
+            action,
+        };
+        self.denied.get_or_create(&denied).inc();
     }
 
     pub fn refused(&self) {

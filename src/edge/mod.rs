@@ -4,6 +4,7 @@ pub mod acme;
 mod client;
 mod compress;
 mod connection;
+mod deny;
 mod encoding;
 mod files;
 pub mod gate;

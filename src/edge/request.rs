@@ -17,6 +17,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::client::{self, Client};
+use super::deny::Denial;
 use super::gate::{Arrival, Verdict, Way};
 use super::{Shared, Site, measure};
 use crate::config::REQUEST_ID;
@@ -56,7 +57,11 @@ pub async fn answer(
                 host,
                 request_id: id.clone(),
             };
-            route(&site, Some(client), peer, &id, request).await
+            if is_denied(&shared, &site, &client, &request) {
+                refusal(StatusCode::FORBIDDEN, "Forbidden", &id)
+            } else {
+                route(&site, Some(client), peer, &id, request).await
+            }
         }
         Verdict::Api => route(&site, None, peer, &id, request).await,
         Verdict::NoChallenge { host, token } => {
@@ -85,6 +90,25 @@ pub async fn answer(
         shared,
         _in_flight: in_flight,
     }))
+}
+
+/// Whether the deny list turns a request away. What it finds is counted and logged in any case.
+fn is_denied(shared: &Shared, site: &Site, client: &Client, request: &Request<Incoming>) -> bool {
+    let found = site.gate.denials.find(request, client.address.ip());
+    let Some(Denial { rule, block }) = found else {
+        return false;
+    };
+    let action = if block { "block" } else { "log" };
+    shared.measures.denied(rule, action);
+    tracing::info!(
+        rule,
+        action,
+        path = request.uri().path(),
+        address = %client.address.ip(),
+        id = client.request_id.to_str().unwrap_or_default(), // made of hexadecimal digits above
+        "the deny list fits a request"
+    );
+    block
 }
 
 /// Without a client, the answer of the API whatever the host.

@@ -12,6 +12,7 @@ mod api_contract;
 mod audit;
 mod config;
 mod daemon_lifecycle;
+mod deny;
 mod deploy_bucket;
 mod deploy_disk;
 mod deploy_http;

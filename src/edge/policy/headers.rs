@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::config::{CacheTier, Route, SecurityHeaders, Target};
+use crate::config::{CacheTier, Route, SecurityHeaders, Target, path_fits};
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
@@ -51,7 +51,7 @@ impl Headers {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, transport.clone());
         }
         let kept = status.is_success() || status == StatusCode::NOT_MODIFIED;
-        if kept && let Some(tier) = self.cache.iter().find(|tier| tier.fits(path)) {
+        if kept && let Some(tier) = self.cache.iter().find(|tier| path_fits(&tier.path, path)) {
             // Both would contradict it to older caches (RFC 9111 §5.3, §5.4).
             headers.remove(header::EXPIRES);
             headers.remove(header::PRAGMA);
