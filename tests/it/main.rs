@@ -33,6 +33,7 @@ mod edge_files_deploys;
 mod edge_hosts;
 mod edge_proxy;
 mod edge_proxy_faults;
+mod edge_proxy_http2;
 mod edge_tls;
 mod electron;
 mod journal;
