@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::account::{Accounts, Binding};
@@ -53,7 +54,7 @@ const LOAD: Duration = Duration::from_secs(2);
 /// Looks after the certificates of a set of names.
 pub struct Acme {
     shared: Arc<Shared>,
-    workers: Mutex<BTreeMap<String, CancellationToken>>,
+    workers: Mutex<BTreeMap<String, Running>>,
 }
 
 /// What all names use.
@@ -146,8 +147,11 @@ impl Acme {
             gone.cloned().collect()
         };
         for name in dropped {
-            if let Some(stop) = self.workers().remove(&name) {
-                stop.cancel();
+            let running = self.workers().remove(&name);
+            if let Some(running) = running {
+                running.stop.cancel();
+                // Else it could put a certificate in force that it has just got, after the name is gone.
+                drop(running.work.await); // that it panicked is in the log
             }
             self.shared.certificates.remove(&name);
             self.shared.report.forget(&name);
@@ -164,14 +168,21 @@ impl Acme {
         let shared = self.shared.clone();
         let current = shared.load(name).await;
         let stop = CancellationToken::new();
-        self.workers().insert(name.to_owned(), stop.clone());
         let worker = Worker::new(name.to_owned(), shared.clone(), current);
-        drop(shared.tasks.short("acme", worker.run(stop))); // it ends with its name or with the daemon
+        let work = shared.tasks.short("acme", worker.run(stop.clone()));
+        self.workers()
+            .insert(name.to_owned(), Running { stop, work });
     }
 
-    fn workers(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, CancellationToken>> {
+    fn workers(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Running>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The work for one name.
+struct Running {
+    stop: CancellationToken,
+    work: JoinHandle<Option<()>>,
 }
 
 impl Shared {
