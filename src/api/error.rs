@@ -7,6 +7,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::extract::rejection::JsonRejection;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -55,7 +56,7 @@ pub enum ApiError {
     #[error("Deploys are switched off: no builder key is configured")]
     DeploysOff,
     #[error("Invalid body")]
-    Body,
+    Body(#[from] JsonRejection),
     #[error("{0} is not configured")]
     NotConfigured(&'static str),
     #[error("A valid token is required")]
@@ -112,9 +113,14 @@ impl From<BodyError<StagingError>> for ApiError {
 impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
-            ApiError::Query | ApiError::Body | ApiError::IdempotencyKey | ApiError::Incomplete => {
+            ApiError::Query | ApiError::IdempotencyKey | ApiError::Incomplete => {
                 StatusCode::BAD_REQUEST
             }
+            ApiError::Body(rejection) => match rejection.status() {
+                // What cannot be read as the route's own type is as malformed as what is no JSON.
+                StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+                status => status,
+            },
             ApiError::MissingKey | ApiError::InvalidKey | ApiError::Token => {
                 StatusCode::UNAUTHORIZED
             }
@@ -155,6 +161,9 @@ impl ApiError {
             ApiError::TooLarge { limit_bytes } => {
                 json!({ "error": self.to_string(), "limitBytes": limit_bytes })
             }
+            ApiError::Body(rejection) => {
+                json!({ "error": self.to_string(), "message": rejection.body_text() })
+            }
             ApiError::Audit(_) => json!({ "error": "Storage full" }),
             ApiError::Unknown | ApiError::Cut => json!({ "error": "Temporarily unavailable" }),
             ApiError::Content(ContentError::Range { .. }) => {
@@ -174,7 +183,6 @@ impl ApiError {
             | ApiError::InvalidKey
             | ApiError::TooManyKeys { .. }
             | ApiError::DeploysOff
-            | ApiError::Body
             | ApiError::NotConfigured(_)
             | ApiError::Token
             | ApiError::Origin
@@ -298,7 +306,9 @@ fn control_status(error: &ControlError) -> StatusCode {
     match error {
         ControlError::Log(_) => store_status(error),
         ControlError::NoRecord { .. } | ControlError::NothingSelected => StatusCode::NOT_FOUND,
-        ControlError::TooFar { .. } | ControlError::Steps => StatusCode::BAD_REQUEST,
+        ControlError::TooFar { .. } | ControlError::Steps | ControlError::ManySteps => {
+            StatusCode::BAD_REQUEST
+        }
         ControlError::Complete(_)
         | ControlError::Shrinks { .. }
         | ControlError::Nothing(_)

@@ -4,6 +4,7 @@
 
 mod apps;
 mod auth;
+mod caller;
 mod deploy;
 mod docs;
 mod error;

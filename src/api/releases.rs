@@ -5,35 +5,31 @@
     reason = "what utoipa makes of a route's parameters"
 )]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Path, Query, State};
-use http::HeaderMap;
+use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apps::App;
+use super::Api;
+use super::caller::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::history::{Listed, Shown, listed, shown};
-use super::{Api, auth};
-use crate::audit::{self, Deed, Outcome};
+use crate::audit::Outcome;
 use crate::cause::chain;
 use crate::clock;
-use crate::config::{self, REQUEST_ID};
+use crate::config;
 use crate::release::{self, Command, Commander, Rollout, Selection, Step};
 use crate::systemd::message;
 
 /// Releases in one answer.
 const LISTED_MOST: usize = 100;
 const LISTED: usize = 20;
-/// Steps of one rollout.
-const STEPS_MOST: usize = 100;
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -119,13 +115,16 @@ struct PinRequest {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({"record": 43, "timestamp": "2026-11-21T01:40:03.000Z", "changed": ["releases/latest.yml"],
-    "removed": [], "inForce": {"here": "now", "otherNodesWithinSeconds": 3, "cdn": "when its copies are written"}}))]
+    "removed": [], "left": [],
+    "inForce": {"here": "now", "otherNodesWithinSeconds": 3, "cdn": "when its copies are written"}}))]
 struct Commanded {
     record: u64,
     /// RFC 3339, UTC.
     timestamp: String,
     changed: Vec<String>,
     removed: Vec<String>,
+    /// Why others of the selected manifests are as they were.
+    left: Vec<String>,
     in_force: InForce,
 }
 
@@ -148,17 +147,14 @@ struct InForce {
     (status = 200, body = List), (status = 401, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn list(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<List>, ApiError> {
-    key(&api, &app, &headers, peer)?;
     let Query(query) = query.map_err(|_| ApiError::Query)?;
     let limit = query.limit.unwrap_or(LISTED).clamp(1, LISTED_MOST);
     let history = api
         .releases
-        .history(&app.prefix, query.before, limit)
+        .history(&caller.app.prefix, query.before, limit)
         .await
         .map_err(release::ControlError::Log)?;
     Ok(Json(List {
@@ -174,14 +170,11 @@ async fn list(
     (status = 200, body = Shown), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 async fn show(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     path: Result<Path<ReleasePathOf>, PathRejection>,
 ) -> Result<Json<Shown>, ApiError> {
-    key(&api, &app, &headers, peer)?;
     let Path(ReleasePathOf { record }) = path.map_err(|_| ApiError::NotFound)?;
-    let record = api.releases.record(&app.prefix, record).await?;
+    let record = api.releases.record(&caller.app.prefix, record).await?;
     Ok(Json(shown(&record)))
 }
 
@@ -202,13 +195,11 @@ struct ReleasePathOf {
     (status = 503, body = ErrorBody)))]
 async fn rollback(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     body: Result<Json<RollbackRequest>, JsonRejection>,
 ) -> Result<Json<Commanded>, ApiError> {
-    let order = || Ok(Command::Rollback { to: body?.0.to });
-    command(&api, &app, peer, &headers, "rollback", order).await
+    let order = Command::Rollback { to: body?.0.to };
+    command(&api, &caller, "rollback", order).await
 }
 
 /// Raise the share of clients that get a new version
@@ -219,36 +210,15 @@ async fn rollback(
     (status = 503, body = ErrorBody)))]
 async fn rollout(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     body: Result<Json<RolloutRequest>, JsonRejection>,
 ) -> Result<Json<Commanded>, ApiError> {
-    let order = || {
-        let request = body?.0;
-        if request.steps.len() > STEPS_MOST {
-            return Err(ApiError::Body);
-        }
-        let step = |step: &StepRequest| Step {
-            at: step.at,
-            percentage: step.percentage,
-        };
-        Ok(Command::Rollout {
-            which: Selection {
-                channel: request.channel,
-                platform: request.platform,
-            },
-            rollout: Rollout {
-                percentage: request.percentage,
-                steps: request.steps.iter().map(step).collect(),
-            },
-        })
-    };
-    command(&api, &app, peer, &headers, "rollout", order).await
+    command(&api, &caller, "rollout", body?.0.into()).await
 }
 
 /// Stop the spread of a version
 ///
+/// Manifests that are pinned, or are the first of their name, are left as they are, which the answer says.
 /// From now on clients that poll get the version before it; those that installed it keep it.
 #[utoipa::path(post, path = "/api/releases/halt", tag = "releases", operation_id = "halt",
     security(("builderKey" = []), ("bearer" = [])), request_body = SelectionRequest, responses(
@@ -257,17 +227,11 @@ async fn rollout(
     (status = 503, body = ErrorBody)))]
 async fn halt(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     body: Result<Json<SelectionRequest>, JsonRejection>,
 ) -> Result<Json<Commanded>, ApiError> {
-    let order = || {
-        Ok(Command::Halt {
-            which: body?.0.into(),
-        })
-    };
-    command(&api, &app, peer, &headers, "halt", order).await
+    let which = body?.0.into();
+    command(&api, &caller, "halt", Command::Halt { which }).await
 }
 
 /// Keep clients at a version, whatever is published
@@ -277,24 +241,15 @@ async fn halt(
     (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn pin(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     body: Result<Json<PinRequest>, JsonRejection>,
 ) -> Result<Json<Commanded>, ApiError> {
-    let order = || {
-        let PinRequest {
-            to,
-            channel,
-            platform,
-        } = body?.0;
-        let which = Selection { channel, platform };
-        Ok(Command::Pin { which, to })
-    };
-    command(&api, &app, peer, &headers, "pin", order).await
+    command(&api, &caller, "pin", body?.0.into()).await
 }
 
 /// Let clients have what is published again
+///
+/// All of them: a rollout that was deployed while the manifest was pinned is not resumed.
 #[utoipa::path(post, path = "/api/releases/unpin", tag = "releases", operation_id = "unpin",
     security(("builderKey" = []), ("bearer" = [])), request_body = SelectionRequest, responses(
     (status = 200, body = Commanded), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
@@ -302,17 +257,11 @@ async fn pin(
     (status = 503, body = ErrorBody)))]
 async fn unpin(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     body: Result<Json<SelectionRequest>, JsonRejection>,
 ) -> Result<Json<Commanded>, ApiError> {
-    let order = || {
-        Ok(Command::Unpin {
-            which: body?.0.into(),
-        })
-    };
-    command(&api, &app, peer, &headers, "unpin", order).await
+    let which = body?.0.into();
+    command(&api, &caller, "unpin", Command::Unpin { which }).await
 }
 
 impl From<SelectionRequest> for Selection {
@@ -324,71 +273,73 @@ impl From<SelectionRequest> for Selection {
     }
 }
 
-impl From<JsonRejection> for ApiError {
-    fn from(_: JsonRejection) -> ApiError {
-        ApiError::Body
+impl From<RolloutRequest> for Command {
+    fn from(request: RolloutRequest) -> Command {
+        let step = |step: &StepRequest| Step {
+            at: step.at,
+            percentage: step.percentage,
+        };
+        Command::Rollout {
+            which: Selection {
+                channel: request.channel,
+                platform: request.platform,
+            },
+            rollout: Rollout {
+                percentage: request.percentage,
+                steps: request.steps.iter().map(step).collect(),
+            },
+        }
     }
 }
 
-fn key<'a>(
-    api: &Api,
-    app: &'a config::App,
-    headers: &HeaderMap,
-    peer: SocketAddr,
-) -> Result<&'a config::BuilderKeyHash, ApiError> {
-    let failures = auth::Budget {
-        guard: &api.guard,
-        address: peer.ip(),
-        most: api.deploy.failed_keys_per_minute,
-    };
-    auth::authenticate(headers, &app.builder_keys, failures)
+impl From<PinRequest> for Command {
+    fn from(request: PinRequest) -> Command {
+        Command::Pin {
+            which: Selection {
+                channel: request.channel,
+                platform: request.platform,
+            },
+            to: request.to,
+        }
+    }
 }
 
-/// Checks the key, then the order, then does it; what was tried is in the audit.
+/// Does what was ordered; what was tried is in the audit.
 async fn command(
     api: &Api,
-    app: &config::App,
-    peer: SocketAddr,
-    headers: &HeaderMap,
+    caller: &Caller,
     action: &'static str,
-    order: impl FnOnce() -> Result<Command, ApiError>,
+    order: Command,
 ) -> Result<Json<Commanded>, ApiError> {
-    let key = key(api, app, headers, peer)?;
-    let order = order()?;
-    let request = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let deed = Deed {
-        app: app.name.to_string(),
-        actor: audit::Actor {
-            key: Some(key.fingerprint()),
-            address: Some(peer.ip()),
-        },
-        action,
-        resource: app.prefix.to_string(),
-        request: request.map(str::to_owned),
-    };
-    let deed = api.audit.begin(deed).await?;
+    let deed = api.audit.begin(caller.deed(action)).await?;
+    let app = &caller.app;
     let by = Commander {
         app: app.name.clone(),
         prefix: app.prefix.clone(),
-        actor: release::Actor {
-            key: key.fingerprint(),
-            address: peer.ip().to_string(),
-        },
+        actor: caller.actor(),
     };
     let done = api.releases.execute(&order, &by).await;
     let (outcome, details) = match &done {
-        Ok(record) => (Outcome::Success, format!("record {}", record.n)),
+        Ok(done) => (Outcome::Success, format!("record {}", done.record.n)),
         Err(error @ release::ControlError::Log(_)) => (Outcome::Failure, chain(error).to_string()),
         Err(error) => (Outcome::Denied, chain(error).to_string()),
     };
-    tracing::info!(message_id = message::RELEASE_CHANGED, app = %app.name, action, details, "a command over releases");
+    match outcome {
+        Outcome::Success => {
+            tracing::info!(message_id = message::RELEASE_CHANGED, app = %app.name, action, details, "a command over releases");
+        }
+        Outcome::Denied | Outcome::Failure => {
+            tracing::warn!(app = %app.name, action, details, "a command over releases changed nothing");
+        }
+    }
     if let Err(error) = deed.record(outcome, details).await {
         tracing::error!(error = %chain(&error), "a command could not be recorded in the audit, although room was reserved");
     }
-    Ok(Json(answer(api, app, &*done?)))
+    Ok(Json(answer(api, app, &done?)))
 }
 
-fn answer(api: &Api, app: &config::App, record: &release::Record) -> Commanded {
+fn answer(api: &Api, app: &config::App, done: &release::Executed) -> Commanded {
+    let record = &done.record;
     let deployed = record.deployed();
     let files = deployed.files.iter().map(|file| &file.path);
     let spreads = record.spreads().iter().map(|spread| &spread.path);
@@ -397,6 +348,7 @@ fn answer(api: &Api, app: &config::App, record: &release::Record) -> Commanded {
         timestamp: clock::rfc3339(record.at),
         changed: files.chain(spreads).map(ToString::to_string).collect(),
         removed: deployed.removed.iter().map(ToString::to_string).collect(),
+        left: done.left.iter().map(ToString::to_string).collect(),
         in_force: InForce {
             here: "now",
             other_nodes_within_seconds: api.deploy.follow_seconds,

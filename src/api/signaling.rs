@@ -133,7 +133,7 @@ async fn token(
     body: Result<Json<TokenRequest>, JsonRejection>,
 ) -> Result<Json<Token>, ApiError> {
     authenticate(&api, &headers, peer)?;
-    let Json(request) = body.map_err(|_| ApiError::Body)?;
+    let Json(request) = body?;
     let order = TokenOrder {
         topics: request.topics,
         prefixes: request.prefixes,

@@ -213,5 +213,8 @@ fn done(answer: &Value) -> String {
             let _infallible = writeln!(text, "{sign} {}", path.as_str().unwrap_or_default());
         }
     }
+    for reason in answer["left"].as_array().into_iter().flatten() {
+        let _infallible = writeln!(text, "left: {}", reason.as_str().unwrap_or_default());
+    }
     text
 }

@@ -324,7 +324,7 @@ fn check_redirect(
         });
     }
     let location = &redirect.location;
-    let address = location.parse::<http::Uri>().ok();
+    let address = location.parse::<http::Uri>().ok(); // neither kind below, so refused
     let absolute = address.as_ref().is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|h| !h.is_empty())

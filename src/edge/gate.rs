@@ -9,7 +9,7 @@ use http::{HeaderValue, Request, Version};
 
 use super::deny::Denials;
 use super::tls::certificates::Certificates;
-use crate::config::{Deny, HostCertificate};
+use crate::config::{Deny, HostCertificate, HostName};
 
 /// Where a CA looks for the answer to its challenge, RFC 8555 §8.3.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -83,6 +83,7 @@ impl Gate {
         let Some(host) = host_of(request) else {
             return Verdict::BadHost;
         };
+        let host = host.map(HostName::into_string);
         if matches!(arrival.way, Way::Private) {
             return Verdict::Api;
         }
@@ -157,46 +158,24 @@ impl Gate {
 /// The host that a request names, in lower case, without port and final dot: `Some(None)` when it may do without.
 /// `None` when it cannot be told: RFC 9112 §3.2 wants exactly one Host field in HTTP/1.1, and two names in one request
 /// could be routed by one and read by the other.
-fn host_of<B>(request: &Request<B>) -> Option<Option<String>> {
+fn host_of<B>(request: &Request<B>) -> Option<Option<HostName>> {
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, second) = (fields.next(), fields.next());
     if second.is_some() || (field.is_none() && request.version() == Version::HTTP_11) {
         return None;
     }
     let field = match field {
-        Some(field) => Some(normal(field.to_str().ok()?)?), // bytes above ASCII are in no host name
+        Some(field) => Some(HostName::parse(field.to_str().ok()?)?), // bytes above ASCII are in no host name
         None => None,
     };
     let target = match request.uri().authority() {
-        Some(authority) => Some(normal(authority.as_str())?),
+        Some(authority) => Some(HostName::parse(authority.as_str())?),
         None => None,
     };
     match (field, target) {
         (Some(field), Some(target)) if field != target => None,
         (field, target) => Some(target.or(field)),
     }
-}
-
-/// RFC 3986 §3.2 without user information, and of `reg-name` what is found in host names.
-fn normal(authority: &str) -> Option<String> {
-    let (host, port) = match authority.rfind(':') {
-        Some(at) if !authority.ends_with(']') => (&authority[..at], &authority[at + 1..]),
-        _ => (authority, ""),
-    };
-    let port_fits = port.is_empty() || port.parse::<u16>().is_ok_and(|_| !port.starts_with('+'));
-    let inner = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let host_fits = match inner {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let fits =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            (1..=254).contains(&host.len()) && host.bytes().all(fits)
-        }
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    (port_fits && host_fits && !host.is_empty()).then(|| host.to_ascii_lowercase())
 }
 
 fn is_address(host: &str) -> bool {

@@ -21,6 +21,8 @@ use crate::config::{AppName, StorePrefix};
 use crate::systemd;
 use crate::tasks;
 
+/// Steps of one rollout.
+const STEPS_MOST: usize = 100;
 /// Races that one command may lose. Each means that somebody else's succeeded.
 const RACES: u32 = 100;
 
@@ -47,7 +49,8 @@ pub enum Command {
     Halt {
         which: Selection,
     },
-    /// The selected manifests are those of record `to`, whatever is published, until they are unpinned.
+    /// The selected manifests are those of record `to`, whatever is published, until they are unpinned. Then everybody
+    /// gets what is published: a rollout that was deployed meanwhile is not resumed.
     Pin {
         which: Selection,
         to: u64,
@@ -66,6 +69,14 @@ pub struct Selection {
     pub channel: Option<String>,
     /// A directory of `releases/`, or what electron-builder puts behind the channel: `mac`, `linux`, `linux-arm64`.
     pub platform: Option<String>,
+}
+
+/// A command that is true.
+#[derive(Debug)]
+pub struct Executed {
+    pub record: Arc<Record>,
+    /// Why others of the selected manifests are as they were.
+    pub left: Vec<ControlError>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +99,8 @@ pub enum ControlError {
         "a share lies between 0 and 100 and grows from step to step, each later than the one before"
     )]
     Steps,
+    #[error("a rollout has up to {STEPS_MOST} steps")]
+    ManySteps,
     #[error("`{0}` is the first of its name, so there is nothing to give clients instead")]
     Nothing(ReleasePath),
     #[error("`{0}` was not published at that time")]
@@ -107,13 +120,13 @@ impl Command {
         index: &Index,
         node: &str,
         by: &Commander,
-    ) -> Result<Arc<Record>, ControlError> {
+    ) -> Result<Executed, ControlError> {
         let mut advance = index.advance().await;
         for _ in 0..RACES {
             advance.catch_up().await?;
             let state = advance.state();
             let at = clock::now();
-            let event = self.event(index, &state, &by.prefix, at).await?;
+            let (event, left) = self.event(index, &state, &by.prefix, at).await?;
             let record = Record {
                 format: FORMAT,
                 n: state.head() + 1,
@@ -127,7 +140,8 @@ impl Command {
                 event,
             };
             if let Appended::Yes = advance.append(&record).await? {
-                return Ok(Arc::new(record));
+                let record = Arc::new(record);
+                return Ok(Executed { record, left });
             }
         }
         Err(ControlError::Contended)
@@ -139,28 +153,28 @@ impl Command {
         state: &State,
         prefix: &StorePrefix,
         now: Timestamp,
-    ) -> Result<Event, ControlError> {
+    ) -> Result<(Event, Vec<ControlError>), ControlError> {
         let tree = state.tree(prefix);
         let past = |to| Past::read(index, state, prefix, to);
-        let spreads = match self {
+        let changes = match self {
             Command::Rollback { to } => {
                 let deployed = rollback(&tree, &past(*to).await?, now)?;
-                return Ok(Event::Rollback { to: *to, deployed });
+                return Ok((Event::Rollback { to: *to, deployed }, Vec::new()));
             }
             Command::Rollout { which, rollout } => {
                 check_steps(rollout)?;
-                each(&which.of(&tree)?, |path| raise(&tree, path, rollout))?
+                each(&which.of(&tree)?, |path| raise(&tree, path, rollout))
             }
             Command::Halt { which } => {
-                let mut spreads = Vec::new();
+                let mut changes = Vec::new();
                 for path in which.of(&tree)? {
-                    spreads.push(halt(index, state, prefix, &tree, &path).await?);
+                    changes.push(halt(index, state, prefix, &tree, &path).await);
                 }
-                spreads
+                changes
             }
             Command::Pin { which, to } => {
                 let past = past(*to).await?;
-                each(&which.of(&tree)?, |path| pin(&tree, &past, path))?
+                each(&which.of(&tree)?, |path| pin(&tree, &past, path))
             }
             Command::Unpin { which } => {
                 let pinned = |path: &ReleasePath| {
@@ -168,15 +182,32 @@ impl Command {
                         .is_some_and(|spread| spread.pinned)
                 };
                 let paths = which.of(&tree)?.into_iter().filter(pinned);
-                paths.map(everybody).collect()
+                paths.map(|path| Ok(everybody(path))).collect()
             }
-            Command::Advance => advance(&tree, now),
+            Command::Advance => advance(&tree, now).into_iter().map(Ok).collect(),
         };
-        if spreads.is_empty() {
-            return Err(ControlError::Unchanged);
-        }
-        Ok(Event::Spread { spreads })
+        let (spreads, left) = settle(changes)?;
+        Ok((Event::Spread { spreads }, left))
     }
+}
+
+/// The changes that can be made, and why the others cannot. A command that changes nothing is refused, and one that
+/// the log fails is none.
+fn settle(
+    changes: Vec<Result<SpreadOf, ControlError>>,
+) -> Result<(Vec<SpreadOf>, Vec<ControlError>), ControlError> {
+    let (mut spreads, mut left) = (Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            Ok(spread) => spreads.push(spread),
+            Err(error @ ControlError::Log(_)) => return Err(error),
+            Err(error) => left.push(error),
+        }
+    }
+    if spreads.is_empty() {
+        return Err(left.pop().unwrap_or(ControlError::Unchanged));
+    }
+    Ok((spreads, left))
 }
 
 /// Takes the steps of rollouts when they are due, until the daemon ends. Any node does, and the log decides who did.
@@ -190,14 +221,14 @@ pub async fn keep_schedules(index: &Index, node: &str, interval: Duration) {
             };
             let by = Commander { app, prefix, actor };
             match Command::Advance.execute(index, node, &by).await {
-                Ok(record) => tracing::info!(
+                Ok(done) => tracing::info!(
                     message_id = systemd::message::ROLLOUT_ADVANCED,
                     app = %by.app,
-                    record = record.n,
+                    record = done.record.n,
                     "a rollout took its next step"
                 ),
-                // Another node was here first.
-                Err(ControlError::Unchanged) => {}
+                // Another node was here first; or the store is away, which the reader of the log says.
+                Err(ControlError::Unchanged | ControlError::Log(_)) => {}
                 Err(error) => {
                     tracing::warn!(app = %by.app, error = %chain(&error), "a rollout cannot take its next step; trying again");
                 }
@@ -209,7 +240,7 @@ pub async fn keep_schedules(index: &Index, node: &str, interval: Duration) {
 fn each(
     paths: &[ReleasePath],
     change: impl Fn(&ReleasePath) -> Result<SpreadOf, ControlError>,
-) -> Result<Vec<SpreadOf>, ControlError> {
+) -> Vec<Result<SpreadOf, ControlError>> {
     paths.iter().map(change).collect()
 }
 
@@ -244,6 +275,9 @@ impl Selection {
 }
 
 fn check_steps(rollout: &Rollout) -> Result<(), ControlError> {
+    if rollout.steps.len() > STEPS_MOST {
+        return Err(ControlError::ManySteps);
+    }
     let mut last = (Timestamp::MIN, rollout.percentage);
     for step in &rollout.steps {
         if step.at <= last.0 || step.percentage <= last.1 {

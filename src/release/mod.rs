@@ -42,7 +42,7 @@ use jiff::SignedDuration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use control::{Command, Commander, ControlError, Selection};
+pub use control::{Command, Commander, ControlError, Executed, Selection};
 pub use history::History;
 pub use index::Synced;
 pub use intake::Intake;
@@ -261,7 +261,7 @@ impl Releases {
         &self,
         command: &Command,
         by: &Commander,
-    ) -> Result<Arc<Record>, ControlError> {
+    ) -> Result<Executed, ControlError> {
         let shared = &self.shared;
         command.execute(&shared.index, &shared.node, by).await
     }

@@ -277,8 +277,7 @@ def idle(table, servers):
             try:
                 for _ in range(IDLE):
                     open_ones.append(used_once(connected(port, context), protocol))
-                processes.time.sleep(1)
-                taken[name] = server.memory_mb("RssAnon") - before
+                taken[name] = server.settled_mb("RssAnon") - before
             finally:
                 for connection in open_ones:
                     connection.close()

@@ -30,6 +30,16 @@ class Server:
                 return int(line.split()[1]) * 1024 / 1e6
         raise KeyError(field)
 
+    def settled_mb(self, field, most_seconds=5):
+        """`memory_mb` once four looks in a row have shown the same, or when the time is over."""
+        seen, end = [], time.monotonic() + most_seconds
+        while len(seen) < 4 or len(set(seen[-4:])) > 1:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
+            seen.append(self.memory_mb(field))
+        return seen[-1]
+
     def forget_peak(self):
         # "5" resets the peak resident set size to the present one (proc(5), clear_refs).
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")

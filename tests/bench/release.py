@@ -250,8 +250,7 @@ def start(table, binary, state):
     for _ in range(20):
         with processes.daemon(binary, state, cores=(0, 1)) as (server, seconds):
             delays.append(seconds * 1e3)
-            processes.time.sleep(0.1)
-            idle, anonymous = server.memory_mb("VmRSS"), server.memory_mb("RssAnon")
+            idle, anonymous = server.settled_mb("VmRSS"), server.memory_mb("RssAnon")
     delay = statistics.median(delays)
     table.row("start to READY, median of 20", f"{delay:.1f} ms (worst {max(delays):.1f})", bar="≤ 50 ms", held=delay <= 50)
     table.row("idle memory (RSS)", f"{idle:.1f} MB, {anonymous:.1f} of it anonymous", bar="≤ 15 MB", held=idle <= 15)

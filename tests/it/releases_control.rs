@@ -179,6 +179,42 @@ fn a_halt_stops_the_spread_until_the_next_version() {
     assert_eq!(version(daemon.http, Some(LATE)), "1.2.0");
 }
 
+/// A second manifest, which stands once and reaches everybody.
+fn publish_for_linux(daemon: &Daemon) {
+    let manifest = b"version: 1.0.0\nfiles: []\n".to_vec();
+    let files = [("releases/linux-x64/latest-linux.yml".to_owned(), manifest)];
+    let answer = deploy(daemon.http, "secret", &files.into());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_command_over_several_manifests_does_what_it_can_and_names_the_rest() {
+    let daemon = daemon("");
+    publish(&daemon, "1.0.0", "");
+    publish_for_linux(&daemon);
+    publish(&daemon, "1.1.0", "?rollout=10");
+    let raised = done(&order(daemon.http, "rollout", &json!({ "percentage": 95 })));
+    let changed = json!([
+        "releases/darwin-arm64/latest-mac.yml",
+        "releases/version.json"
+    ]);
+    assert_eq!(raised["changed"], changed);
+    let linux = "`releases/linux-x64/latest-linux.yml`";
+    assert_eq!(
+        raised["left"],
+        json!([format!("{linux} reaches all clients already")])
+    );
+    assert_eq!(version(daemon.http, Some(LATE)), "1.1.0");
+    let halted = done(&order(daemon.http, "halt", &json!({})));
+    assert_eq!(halted["changed"], changed);
+    let left = halted["left"].to_string();
+    assert!(
+        left.contains(&format!("{linux} is the first of its name")),
+        "{left}"
+    );
+    assert_eq!(version(daemon.http, Some(EARLY)), "1.0.0");
+}
+
 #[test]
 fn a_pin_holds_whatever_is_published_until_it_is_taken_away() {
     let daemon = daemon("");
@@ -283,6 +319,22 @@ fn an_order_that_makes_no_sense_changes_nothing() {
         let answer = order(daemon.http, what, &body);
         assert_eq!(answer.status, status, "{what} {body}: {}", answer.text());
     }
+    let unknown = order(daemon.http, "rollback", &json!({ "to": 1, "x": 1 }));
+    assert!(
+        unknown.text().contains("unknown field `x`"),
+        "{}",
+        unknown.text()
+    );
+    let steps: Vec<Value> = (0..101)
+        .map(|_| json!({ "at": "2027-01-01T00:00:00Z", "percentage": 5 }))
+        .collect();
+    let many = order(
+        daemon.http,
+        "rollout",
+        &json!({ "percentage": 1, "steps": steps }),
+    );
+    assert_eq!(many.status, 400);
+    assert!(many.text().contains("up to 100 steps"), "{}", many.text());
     let head = request(
         daemon.http,
         "GET",

@@ -36,6 +36,10 @@ impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    pub fn into_string(self) -> String {
+        self.0
+    }
 }
 
 /// `u16::from_str` takes a sign.

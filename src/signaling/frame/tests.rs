@@ -96,8 +96,9 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_panic(bytes: Vec<u8>, at: usize) {
-        header(&bytes).ok();
+        // What they say of such bytes is free.
+        let _any = header(&bytes);
         end_of_frame(&bytes, at % (bytes.len() + 1));
-        close_answer(&bytes).ok();
+        let _any = close_answer(&bytes);
     }
 }
