@@ -5,6 +5,7 @@ mod check_storage;
 mod client;
 mod key;
 mod openapi;
+mod password_hash;
 mod releases;
 mod signaling;
 mod trust;
@@ -56,6 +57,10 @@ enum Command {
     /// Builder keys: what CI shows to be allowed to deploy
     #[command(subcommand)]
     Key(key::Key),
+    /// Print the bcrypt hash of a password, for `basic_auth` of a route
+    ///
+    /// The password is asked for on the terminal, without showing it, or is the first line of standard input.
+    PasswordHash,
     /// What was published, and commands over it: rollback, rollout, halt, pin
     #[command(subcommand)]
     Releases(releases::Releases),
@@ -85,6 +90,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ConfigReference => print(&config::reference::reference()),
         Command::Openapi => openapi::run(),
         Command::Key(command) => key::run(&command)?,
+        Command::PasswordHash => password_hash::run()?,
         Command::Releases(command) => releases::run(&command)?,
         Command::Signaling(command) => signaling::run(command, &systemd::Environment::take()?)?,
         Command::Trust(arguments) => trust::run(arguments, systemd::Environment::take()?)?,

@@ -63,6 +63,9 @@ pub struct Http {
     pub write_timeout_seconds: u64,
     /// HTTP/2 requests at the same time on one connection.
     pub max_streams: u32,
+    /// Wrong passwords (`basic_auth` of a route) that one address may send within a minute (IPv6: one /64); further ones
+    /// are answered 429 without being looked at.
+    pub failed_passwords_per_minute: u32,
     /// How long requests in flight may go on after SIGTERM, seconds.
     pub drain_seconds: u64,
     /// Origins whose pages may read answers, `https://app.example.com`; `*` for any. Empty: no CORS header at all.
@@ -98,6 +101,7 @@ impl Default for Http {
             header_timeout_seconds: 15,
             write_timeout_seconds: 30,
             max_streams: 100,
+            failed_passwords_per_minute: 10,
             drain_seconds: 10,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),

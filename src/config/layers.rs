@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
+use super::basic_auth::HASHES;
 use super::domains;
 use super::file::File;
 use super::keys::{Keys, Kind};
@@ -74,6 +75,13 @@ pub enum LayerError {
         path: PathBuf,
         line: usize,
         column: usize,
+    },
+    #[error("{path}:{line}:{column}: {why}")]
+    Password {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        why: String,
     },
     #[error("{path} is not a valid configuration")]
     Toml {
@@ -231,9 +239,25 @@ fn invalid(path: &Path, text: &str, source: toml::de::Error) -> LayerError {
     let path = path.to_owned();
     if let Some(span) = source.span() {
         let (line, column) = position(text, span.start);
+        if source.message().starts_with(HASHES) {
+            let why = source.message().to_owned();
+            return LayerError::Password {
+                path,
+                line,
+                column,
+                why,
+            };
+        }
         let shown = text.lines().nth(line - 1).unwrap_or_default();
+        let above = text.lines().take(line);
+        let section = above.filter(|line| line.trim_start().starts_with('['));
+        let section = section.last().unwrap_or_default();
         let shown = shown.to_ascii_lowercase().replace("_file", "");
-        if shown.contains("secret") || shown.contains("access_key") {
+        if ["secret", "access_key", "basic_auth"]
+            .iter()
+            .any(|word| shown.contains(word))
+            || section.contains("basic_auth")
+        {
             return LayerError::Secret { path, line, column };
         }
     }

@@ -2,6 +2,7 @@
 
 mod acme;
 mod apps;
+mod basic_auth;
 mod certificates;
 mod checks;
 mod deny;
@@ -26,6 +27,7 @@ mod signaling;
 mod store;
 mod table;
 mod types;
+mod user_files;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,6 +38,7 @@ use serde::Serialize;
 
 pub use acme::{Acme, AcmeStorage, Binding};
 pub use apps::App;
+pub use basic_auth::{BasicAuth, PasswordHash, UserName};
 pub use certificates::{HostCertificate, HostError};
 pub use deny::{Deny, DenyMode};
 pub use fields::{FieldEdits, FieldPattern};
@@ -54,6 +57,7 @@ pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
 pub use table::{HostName, Place, Table, TableError, TableRoute};
 pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, subscriber};
+pub use user_files::{UserFileError, UserFiles, Users};
 
 pub struct Config {
     pub http: Http,
@@ -64,6 +68,8 @@ pub struct Config {
     pub acme: Acme,
     /// What answers for which host and path.
     pub table: Arc<Table>,
+    /// None are read when a configuration is only checked.
+    pub user_files: UserFiles,
     /// By host, in lower case.
     pub certificates: BTreeMap<String, HostCertificate>,
     /// Addresses for TLS; none without a host that has a certificate.
@@ -86,6 +92,8 @@ pub enum ConfigError {
     Layer(#[from] LayerError),
     #[error(transparent)]
     Table(#[from] Box<TableError>),
+    #[error(transparent)]
+    UserFile(#[from] UserFileError),
     #[error("{variable} is required (or `{key}`, or `{key}_file`): the store is S3")]
     Required {
         variable: &'static str,
@@ -223,6 +231,7 @@ pub fn load(
         store: store::resolve(file.store, credentials)?,
         apps,
         table,
+        user_files: UserFiles::default(),
         http: file.http,
         http_listen,
         https_listen: if tls {

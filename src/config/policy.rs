@@ -139,6 +139,10 @@ pub enum PolicyError {
     NoBody,
     #[error("`allow` is empty; nobody could come in")]
     Nobody,
+    #[error("`basic_auth` has neither `users` nor a `users_file`; nobody could come in")]
+    NoUser,
+    #[error("`basic_auth` has both `users` and `users_file`; one of them has to go")]
+    UsersAndFile,
 }
 
 impl super::routes::Route {
@@ -179,6 +183,13 @@ impl super::routes::Route {
         }
         if self.allow.as_ref().is_some_and(Vec::is_empty) {
             return Err(PolicyError::Nobody);
+        }
+        if let Some(auth) = &self.basic_auth {
+            match (&auth.users_file, auth.users.is_empty()) {
+                (None, true) => return Err(PolicyError::NoUser),
+                (Some(_), false) => return Err(PolicyError::UsersAndFile),
+                _ => {}
+            }
         }
         Ok(())
     }

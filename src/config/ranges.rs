@@ -41,7 +41,7 @@ pub fn check(file: &File) -> Result<(), ConfigError> {
 }
 
 #[rustfmt::skip] // a table is read by its columns
-fn http(http: &Http) -> [Range; 9] {
+fn http(http: &Http) -> [Range; 10] {
     [
         ("http.workers", http.workers as u64, 0, 256),
         ("http.max_connections", http.max_connections as u64, 1, 1_000_000),
@@ -51,6 +51,7 @@ fn http(http: &Http) -> [Range; 9] {
         ("http.header_timeout_seconds", http.header_timeout_seconds, 1, HOUR),
         ("http.write_timeout_seconds", http.write_timeout_seconds, 1, HOUR),
         ("http.max_streams", u64::from(http.max_streams), 1, 10_000),
+        ("http.failed_passwords_per_minute", u64::from(http.failed_passwords_per_minute), 1, 1_000_000),
         ("http.drain_seconds", http.drain_seconds, 0, HOUR),
     ]
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::basic_auth::BasicAuth;
 use super::fields::FieldEdits;
 use super::files::Files;
 use super::network::Network;
@@ -27,6 +28,8 @@ pub struct Route {
     pub compress: bool,
     /// Addresses that may come in, as networks; others get 403. Without it, all may.
     pub allow: Option<Vec<Network>>,
+    /// Names and passwords of those who may come in.
+    pub basic_auth: Option<BasicAuth>,
     /// The largest body of a request, bytes; 413 beyond it. Without it the limits of whoever answers hold.
     pub max_body_bytes: Option<u64>,
     /// How often one client may come; each counts by itself.
@@ -48,6 +51,7 @@ impl Default for Route {
             rewrite: None,
             compress: false,
             allow: None,
+            basic_auth: None,
             max_body_bytes: None,
             rate_limits: Vec::new(),
             security: SecurityHeaders::default(),

@@ -28,7 +28,7 @@ use self::rooms::Rooms;
 use self::sockets::Sockets;
 use crate::audit::AuditError;
 use crate::cause::chain;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, UserFiles};
 use crate::edge::acme::AcmeOpenError;
 use crate::edge::measure::Families;
 use crate::edge::{Edge, EdgeError, Listeners, listener};
@@ -68,6 +68,8 @@ pub enum DaemonError {
     Signaling(#[from] SignalingError),
     #[error(transparent)]
     Systemd(#[from] SystemdError),
+    #[error("cannot get random bytes from the system")]
+    Random(#[source] aws_lc_rs::error::Unspecified),
     #[error("cannot prepare TLS")]
     Tls(#[source] rustls::Error),
     #[error("cannot start the runtime")]
@@ -120,6 +122,7 @@ impl Source {
             &config::environment(),
             self.credentials.as_deref(),
         )?;
+        config.user_files = UserFiles::read(&config.table, self.credentials.as_deref())?;
         if let (Some(key), Some(app)) = (&self.builder_key, config.apps.first_mut())
             && app.builder_keys.is_empty()
         {

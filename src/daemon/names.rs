@@ -10,12 +10,12 @@ use super::sockets::Addresses;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
-use crate::edge::Site;
 use crate::edge::gate::Gate;
 use crate::edge::signaling::Port;
 use crate::edge::tls::certificates::{Certificates, Standing};
 use crate::edge::tls::handshake::Tls;
 use crate::edge::tls::keeper::Keeper;
+use crate::edge::{Means, Site};
 use crate::metrics::Metrics;
 use crate::signaling::{Signaling, SignalingError, Stream};
 use crate::tasks::Tasks;
@@ -84,9 +84,13 @@ impl Names {
             gate,
             config.table.clone(),
             api,
-            &rooms.cabinet,
-            &config.apps,
-            &rooms.upstreams,
+            &Means {
+                apps: &config.apps,
+                user_files: &config.user_files,
+                cabinet: &rooms.cabinet,
+                passwords: &rooms.passwords,
+                upstreams: &rooms.upstreams,
+            },
         )
     }
 

@@ -14,6 +14,7 @@ use crate::api;
 use crate::audit::Audit;
 use crate::cause::chain;
 use crate::config::Config;
+use crate::edge::passwords::Passwords;
 use crate::edge::{Cabinet, Site, Upstreams};
 use crate::metrics::{self, Metrics};
 use crate::release::Releases;
@@ -31,6 +32,7 @@ pub struct Rooms {
     guard: Arc<api::Guard>,
     releases: Releases,
     pub cabinet: Cabinet,
+    pub passwords: Passwords,
     audit: Audit,
     tasks: Tasks,
     background: Handle,
@@ -53,6 +55,8 @@ impl Rooms {
             signaling,
             guard: Arc::default(),
             cabinet: Cabinet::new(releases.clone(), store.clone(), tasks.clone()),
+            passwords: Passwords::new(config.http.failed_passwords_per_minute)
+                .map_err(DaemonError::Random)?,
             store,
             upstreams: Upstreams::start(tasks, metrics),
             releases,

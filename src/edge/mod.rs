@@ -12,6 +12,7 @@ mod io;
 pub mod limits;
 pub mod listener;
 pub mod measure;
+pub mod passwords;
 mod policy;
 mod proxy;
 mod request;
@@ -33,7 +34,7 @@ use crate::tasks::{self, Tasks};
 
 pub use self::files::Cabinet;
 pub use self::proxy::Upstreams;
-pub use self::site::Site;
+pub use self::site::{Means, Site};
 
 /// At the end, for answers on their way and for requests that connections taken in just before are still sending.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 
 mod cors;
 mod headers;
+mod login;
 mod rate;
 
 use std::pin::Pin;
@@ -16,16 +17,19 @@ use http_body::{Frame, SizeHint};
 
 use self::cors::Cors;
 use self::headers::Headers;
-use self::rate::{Limiter, Standing};
+use self::login::Login;
+pub use self::rate::{Limiter, Standing};
 use super::client::Client;
+use super::passwords::Passwords;
 use super::request::refusal;
-use crate::config::{Network, Route};
+use crate::config::{Network, Route, UserFiles};
 
 pub struct Policy {
     allow: Option<Vec<Network>>,
     max_body_bytes: Option<u64>,
     limiters: Vec<Limiter>,
     cors: Option<Cors>,
+    login: Option<Login>,
     headers: Headers,
 }
 
@@ -38,8 +42,10 @@ pub struct Passed {
 }
 
 impl Policy {
-    pub fn new(route: &Route) -> Policy {
+    pub fn new(route: &Route, files: &UserFiles, passwords: &Passwords) -> Policy {
+        let login = route.basic_auth.as_ref();
         Policy {
+            login: login.map(|auth| Login::new(auth, files, passwords)),
             allow: route.allow.clone(),
             max_body_bytes: route.max_body_bytes,
             limiters: route.rate_limits.iter().map(Limiter::new).collect(),
@@ -106,6 +112,19 @@ impl Policy {
             passed.too_large = Some(exceeded);
         }
         Ok(passed)
+    }
+
+    /// After [`Policy::begin`]: preflights carry no password (Fetch Standard). `Err` is the answer to a request that goes
+    /// no further, to be given to [`Policy::end`] too.
+    pub async fn log_in(
+        &self,
+        request: &mut Request<Body>,
+        client: &Client,
+    ) -> Result<(), Box<Response<Body>>> {
+        match &self.login {
+            Some(login) => login.pass(request, client).await,
+            None => Ok(()),
+        }
     }
 
     /// `path` is the request's own.

@@ -15,10 +15,11 @@ use super::client::Client;
 use super::compress;
 use super::files::{Cabinet, Files};
 use super::gate::Gate;
+use super::passwords::Passwords;
 use super::policy::Policy;
 use super::proxy::{Proxy, Upstreams};
 use super::request::refusal;
-use crate::config::{App, HostName, RequestPath, Table, TableRoute, Target};
+use crate::config::{App, HostName, RequestPath, Table, TableRoute, Target, UserFiles};
 
 /// Where the API has the signaling room.
 const SIGNALING: &str = "/signaling";
@@ -32,6 +33,15 @@ pub struct Site {
     handlers: Vec<Vec<(Policy, Handler)>>,
 }
 
+/// What the answers of routes are made with.
+pub struct Means<'a> {
+    pub apps: &'a [App],
+    pub user_files: &'a UserFiles,
+    pub cabinet: &'a Cabinet,
+    pub passwords: &'a Passwords,
+    pub upstreams: &'a Upstreams,
+}
+
 enum Handler {
     Api,
     Signaling,
@@ -42,20 +52,13 @@ enum Handler {
 
 impl Site {
     /// `api` answers whatever the table sends to the backend; without hosts, everything.
-    pub fn new(
-        gate: Gate,
-        table: Arc<Table>,
-        api: Router,
-        cabinet: &Cabinet,
-        apps: &[App],
-        upstreams: &Upstreams,
-    ) -> Site {
-        let handler = |route| handler(route, cabinet, apps, upstreams);
+    pub fn new(gate: Gate, table: Arc<Table>, api: Router, means: &Means<'_>) -> Site {
+        let policy = |route| Policy::new(route, means.user_files, means.passwords);
         let handlers = table.hosts().iter();
         let handlers = handlers.map(|host| {
             let routes = host.routes.iter();
             routes
-                .map(|route| (Policy::new(&route.route), handler(route)))
+                .map(|route| (policy(&route.route), handler(route, means)))
                 .collect()
         });
         Site {
@@ -115,7 +118,10 @@ impl Site {
             .route
             .compress
             .then(|| compress::wish(request.method(), request.headers()));
-        let response = self.handle(route, handler, request, below, client).await;
+        let response = match policy.log_in(&mut request, client).await {
+            Ok(()) => self.handle(route, handler, request, below, client).await,
+            Err(refused) => *refused,
+        };
         let response = match wish {
             Some(wish) => compress::answer(wish, response),
             None => response,
@@ -175,12 +181,12 @@ impl Site {
     }
 }
 
-fn handler(route: &TableRoute, cabinet: &Cabinet, apps: &[App], upstreams: &Upstreams) -> Handler {
+fn handler(route: &TableRoute, means: &Means<'_>) -> Handler {
     match &route.route.to {
         Target::Backend => Handler::Api,
         Target::Signaling => Handler::Signaling,
-        Target::Files(files) => Handler::Files(cabinet.files(files, apps)),
-        Target::Proxy(proxy) => Handler::Proxy(Box::new(Proxy::new(proxy, upstreams))),
+        Target::Files(files) => Handler::Files(means.cabinet.files(files, means.apps)),
+        Target::Proxy(proxy) => Handler::Proxy(Box::new(Proxy::new(proxy, means.upstreams))),
         Target::Redirect(redirect) => Handler::Fixed(Fixed::redirect(redirect)),
         Target::Respond(respond) => Handler::Fixed(Fixed::respond(respond)),
     }

@@ -10,6 +10,7 @@ mod harness;
 
 mod api_contract;
 mod audit;
+mod basic_auth;
 mod config;
 mod daemon_lifecycle;
 mod deny;

@@ -1,6 +1,7 @@
 //! How often one client may come to a route.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -67,21 +68,35 @@ impl Limiter {
     /// Takes a token from the client's bucket.
     pub fn take(&self, client: &Client, headers: &HeaderMap) -> Standing {
         let key = self.key.as_ref().and_then(|key| headers.get(key));
-        let client = match key {
-            Some(key) => self.hasher.hash_one(key),
-            None => self.hasher.hash_one(subscriber(client.address.ip())),
-        };
-        let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.take_at(client, now)
+        match key {
+            Some(key) => self.take_at(self.hasher.hash_one(key), self.now()),
+            None => self.take_for(client.address.ip()),
+        }
+    }
+
+    /// Takes a token from the bucket of an address.
+    pub fn take_for(&self, address: IpAddr) -> Standing {
+        let client = self.hasher.hash_one(subscriber(address));
+        self.take_at(client, self.now())
+    }
+
+    /// Undoes a [`Limiter::take_for`].
+    pub fn give_back(&self, address: IpAddr) {
+        let client = self.hasher.hash_one(subscriber(address));
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = set(&mut buckets, client);
+        if let Some(bucket) = set.iter_mut().find(|bucket| bucket.client == client) {
+            bucket.full_at = bucket.full_at.saturating_sub(self.interval);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn take_at(&self, client: u64, now: u64) -> Standing {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the lowest bits are as good as any"
-        )]
-        let set = &mut buckets[client as usize % SETS];
+        let set = set(&mut buckets, client);
         let at = set.iter().position(|bucket| bucket.client == client);
         let at = at.or_else(|| (0..WAYS).min_by_key(|at| set[*at].full_at));
         let bucket = &mut set[at.unwrap_or(0)];
@@ -104,9 +119,22 @@ impl Limiter {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lowest bits are as good as any"
+)]
+fn set(buckets: &mut [[Bucket; WAYS]], client: u64) -> &mut [Bucket; WAYS] {
+    &mut buckets[client as usize % SETS]
+}
+
 impl Standing {
     pub fn is_refused(&self) -> bool {
         self.retry.is_some()
+    }
+
+    /// Seconds until the next request may come.
+    pub fn seconds_to_wait(&self) -> u64 {
+        self.retry.unwrap_or(0)
     }
 
     pub fn is_stricter(&self, other: &Standing) -> bool {
