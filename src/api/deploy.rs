@@ -74,7 +74,7 @@ struct DeployedContent {
     "files": [{"path": "releases/version.json", "url": "https://cdn.example.com/prod/releases/version.json", "size": 19,
         "sha256": "…64 hexadecimal digits…", "sha512": "…128 hexadecimal digits…"}],
     "timestamp": "2026-11-21T01:40:03.000Z", "id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "warnings": []}))]
-struct DeployResponse {
+pub struct DeployResponse {
     success: bool,
     files_deployed: usize,
     files: Vec<DeployedFile>,
@@ -86,7 +86,7 @@ struct DeployResponse {
 }
 
 #[derive(Serialize, ToSchema)]
-struct DeployedFile {
+pub struct DeployedFile {
     path: String,
     /// Percent-encoded; at the CDN when there is one, else a path on this server.
     url: String,
@@ -100,7 +100,7 @@ struct DeployedFile {
 
 /// What is wrong with a manifest that was published all the same.
 #[derive(Serialize, ToSchema)]
-struct Warning {
+pub struct Warning {
     path: String,
     message: String,
 }
@@ -249,12 +249,14 @@ impl Job {
                 "a deploy could not be recorded in the audit, although room was reserved"
             );
         }
-        Ok(answer(&app, &published?))
+        let published = published?;
+        let answer = Json(deploy_response(&app, &published)).into_response();
+        Ok(replayed(answer, &published))
     }
 }
 
 /// A refusal is the sender's matter, a failure the operator's.
-fn log_end(app: &config::App, outcome: Outcome, details: &str) {
+pub fn log_end(app: &config::App, outcome: Outcome, details: &str) {
     use crate::systemd::message;
     let app = &app.name;
     match outcome {
@@ -311,7 +313,8 @@ async fn publish(
         .map_err(ApiError::Deploy)
 }
 
-fn answer(app: &config::App, published: &Published) -> Response {
+/// What a deploy that is true is answered.
+pub fn deploy_response(app: &config::App, published: &Published) -> DeployResponse {
     let record = &published.record;
     let deployed = record.deployed();
     let files = deployed.files.iter().map(|file| DeployedFile {
@@ -322,7 +325,7 @@ fn answer(app: &config::App, published: &Published) -> Response {
         sha512: hex::encode(file.sha512),
     });
     let warnings = deployed.warnings.iter();
-    let answer = DeployResponse {
+    DeployResponse {
         success: true,
         files_deployed: deployed.files.len(),
         files: files.collect(),
@@ -334,8 +337,11 @@ fn answer(app: &config::App, published: &Published) -> Response {
                 message: w.message.clone(),
             })
             .collect(),
-    };
-    let mut response = Json(answer).into_response();
+    }
+}
+
+/// Says so in an answer that was given before.
+pub fn replayed(mut response: Response, published: &Published) -> Response {
     if published.replayed {
         response
             .headers_mut()
@@ -365,7 +371,7 @@ fn deed(
 }
 
 /// All clients are no rollout.
-fn rollout(percentage: Option<u8>) -> Result<Option<Rollout>, ApiError> {
+pub fn rollout(percentage: Option<u8>) -> Result<Option<Rollout>, ApiError> {
     match percentage {
         None | Some(100) => Ok(None),
         Some(101..) => Err(ApiError::Query),

@@ -121,7 +121,13 @@ fn name_app(item: &mut PathItem) {
             operation.operation_id = operation.operation_id.take().map(|id| format!("{id}OfApp"));
         }
     };
-    [&mut item.get, &mut item.post].into_iter().for_each(rename);
+    let operations = [
+        &mut item.get,
+        &mut item.post,
+        &mut item.put,
+        &mut item.delete,
+    ];
+    operations.into_iter().for_each(rename);
 }
 
 /// Swagger UI

@@ -15,12 +15,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::drafts::failure;
 use crate::audit::AuditError;
 use crate::cause::chain;
 use crate::config::REQUEST_ID;
 use crate::content::ContentError;
 use crate::release::body::error::{BodyError, Problem, Refusal};
-use crate::release::path::ReleasePath;
+use crate::release::draft::DraftError;
+use crate::release::path::{PathError, ReleasePath};
 use crate::release::{ControlError, PublishError, StagingError};
 use crate::store::StoreError;
 
@@ -69,6 +71,19 @@ pub enum ApiError {
     ContentEncoding,
     #[error("Idempotency-Key must be 1 to 255 visible ASCII characters")]
     IdempotencyKey,
+    #[error("Invalid body")]
+    Value {
+        member: &'static str,
+        rule: &'static str,
+    },
+    #[error("x-content-sha256 must be 64 hexadecimal digits")]
+    ContentSha256,
+    #[error("Invalid file path")]
+    Path {
+        path: String,
+        #[source]
+        source: PathError,
+    },
     #[error("A deploy with this Idempotency-Key is running")]
     Running,
     #[error("Body too large")]
@@ -87,6 +102,8 @@ pub enum ApiError {
     Deploy(#[source] PublishError),
     #[error("a command over releases failed")]
     Control(#[from] ControlError),
+    #[error("a call over a draft failed")]
+    Draft(#[from] DraftError),
     #[error("the deed cannot be recorded in the audit")]
     Audit(#[from] AuditError),
     #[error("the releases are not known")]
@@ -113,9 +130,12 @@ impl From<BodyError<StagingError>> for ApiError {
 impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
-            ApiError::Query | ApiError::IdempotencyKey | ApiError::Incomplete => {
-                StatusCode::BAD_REQUEST
-            }
+            ApiError::Query
+            | ApiError::Value { .. }
+            | ApiError::IdempotencyKey
+            | ApiError::ContentSha256
+            | ApiError::Path { .. }
+            | ApiError::Incomplete => StatusCode::BAD_REQUEST,
             ApiError::Body(rejection) => match rejection.status() {
                 // What cannot be read as the route's own type is as malformed as what is no JSON.
                 StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
@@ -141,6 +161,7 @@ impl ApiError {
             ApiError::Refused(_) => StatusCode::BAD_REQUEST,
             ApiError::Deploy(error) => publish_status(error),
             ApiError::Control(error) => control_status(error),
+            ApiError::Draft(error) => failure::status(error),
             ApiError::Content(ContentError::Read(error)) if error.is_unavailable() => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -158,6 +179,13 @@ impl ApiError {
             ApiError::Refused(refusal) => refused(refusal),
             ApiError::Deploy(error) => publish_members(error),
             ApiError::Control(error) => control_members(error),
+            ApiError::Draft(error) => failure::members(error),
+            ApiError::Value { member, rule } => {
+                json!({ "error": self.to_string(), "message": format!("`{member}` has to be {rule}") })
+            }
+            ApiError::Path { path, source } => {
+                json!({ "error": self.to_string(), "path": path, "message": source.to_string() })
+            }
             ApiError::TooLarge { limit_bytes } => {
                 json!({ "error": self.to_string(), "limitBytes": limit_bytes })
             }
@@ -189,6 +217,7 @@ impl ApiError {
             | ApiError::ContentType
             | ApiError::ContentEncoding
             | ApiError::IdempotencyKey
+            | ApiError::ContentSha256
             | ApiError::Running
             | ApiError::Stalled
             | ApiError::Incomplete
@@ -252,7 +281,7 @@ fn refused(refusal: &Refusal) -> Value {
     members
 }
 
-fn publish_status(error: &PublishError) -> StatusCode {
+pub fn publish_status(error: &PublishError) -> StatusCode {
     match error {
         PublishError::Changed(_)
         | PublishError::BelowFile { .. }
@@ -265,7 +294,7 @@ fn publish_status(error: &PublishError) -> StatusCode {
     }
 }
 
-fn publish_members(error: &PublishError) -> Value {
+pub fn publish_members(error: &PublishError) -> Value {
     match error {
         PublishError::Changed(paths) => {
             let paths: Vec<&str> = paths.iter().map(ReleasePath::as_str).collect();
@@ -330,7 +359,7 @@ fn control_members(error: &ControlError) -> Value {
 }
 
 /// What became of a call that the store failed.
-fn store_status(error: &(dyn Error + 'static)) -> StatusCode {
+pub fn store_status(error: &(dyn Error + 'static)) -> StatusCode {
     match store_cause(error) {
         Some(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
         Some(store) if store.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,

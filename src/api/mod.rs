@@ -7,6 +7,7 @@ mod auth;
 mod caller;
 mod deploy;
 mod docs;
+mod drafts;
 mod error;
 mod health;
 mod history;
@@ -130,6 +131,7 @@ fn app_routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .merge(deploy::routes())
         .merge(releases::routes())
+        .merge(drafts::routes())
         .merge(updates::routes())
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::acme::AcmeFile;
 use super::deny::Deny;
+use super::drafts::Drafts;
 use super::hosts::{Hosts, Https};
 use super::network::Network;
 use super::secret::Secret;
@@ -28,6 +29,7 @@ pub struct File {
     pub log: Log,
     pub store: Store,
     pub deploy: Deploy,
+    pub drafts: Drafts,
     pub updates: Updates,
     pub audit: Audit,
     pub signaling: Signaling,

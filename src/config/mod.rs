@@ -7,6 +7,7 @@ mod certificates;
 mod checks;
 mod deny;
 mod domains;
+mod drafts;
 mod fields;
 pub mod file;
 mod files;
@@ -41,6 +42,7 @@ pub use apps::App;
 pub use basic_auth::{BasicAuth, PasswordHash, UserName};
 pub use certificates::{HostCertificate, HostError};
 pub use deny::{Deny, DenyMode};
+pub use drafts::Drafts;
 pub use fields::{FieldEdits, FieldPattern};
 pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Updates};
 pub use files::Files;
@@ -78,6 +80,7 @@ pub struct Config {
     pub log: Log,
     pub store: Store,
     pub deploy: Deploy,
+    pub drafts: Drafts,
     pub updates: Updates,
     pub audit: Audit,
     pub signaling: Signaling,
@@ -246,6 +249,7 @@ pub fn load(
         metrics: file.metrics,
         log: file.log,
         deploy: file.deploy,
+        drafts: file.drafts,
         updates: file.updates,
         audit: file.audit,
         signaling_secrets: file.signaling.secrets(credentials)?,
@@ -263,6 +267,7 @@ impl Config {
             "failed_keys_per_minute",
         ];
         let mut keys = differing("deploy", &self.deploy, &new.deploy, &deploy);
+        keys.extend(differing("drafts", &self.drafts, &new.drafts, &[]));
         keys.extend(differing("http", &self.http, &new.http, &["cors_origins"]));
         keys.extend(differing("https", &self.https, &new.https, &["listen"]));
         if self.http_listen != new.http_listen && self.http.listen == new.http.listen {

@@ -1,6 +1,7 @@
 //! Every number with the least and the most that it may be.
 
 use super::ConfigError;
+use super::drafts::Drafts;
 use super::file::{Audit, Deploy, File, Http, S3, Updates};
 
 type Range = (&'static str, u64, u64, u64);
@@ -16,7 +17,8 @@ pub fn check(file: &File) -> Result<(), ConfigError> {
     let ranges = http(&file.http)
         .into_iter()
         .chain(s3(&file.store.s3))
-        .chain(deploy(&file.deploy));
+        .chain(deploy(&file.deploy))
+        .chain(drafts(&file.drafts));
     let ranges = ranges
         .chain([(
             "https.handshake_timeout_seconds",
@@ -81,6 +83,19 @@ fn deploy(deploy: &Deploy) -> [Range; 10] {
         ("deploy.projection_grace_seconds", deploy.projection_grace_seconds, 1, HOUR),
         // A deploy may take half a day, and clocks differ.
         ("deploy.collect_after_seconds", deploy.collect_after_seconds, DAY, 366 * DAY),
+    ]
+}
+
+#[rustfmt::skip] // a table is read by its columns
+fn drafts(drafts: &Drafts) -> [Range; 6] {
+    [
+        // Proxies and CDNs in front of us take bodies of at most 100 MB.
+        ("drafts.part_bytes", drafts.part_bytes, 64 * KIB, 100_000_000),
+        ("drafts.max_open", drafts.max_open as u64, 1, 500),
+        ("drafts.max_files", drafts.max_files as u64, 1, 100_000),
+        ("drafts.expire_seconds", drafts.expire_seconds, MINUTE, 30 * DAY),
+        ("drafts.parts_in_flight", drafts.parts_in_flight as u64, 1, 256),
+        ("drafts.completes_in_flight", drafts.completes_in_flight as u64, 1, 64),
     ]
 }
 

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::edge::passwords::Passwords;
 use crate::edge::{Cabinet, Site, Upstreams};
 use crate::metrics::{self, Metrics};
-use crate::release::Releases;
+use crate::release::{self, Releases};
 use crate::signaling::Signaling;
 use crate::store::Store;
 use crate::tasks::Tasks;
@@ -50,7 +50,11 @@ impl Rooms {
         let signaling =
             Signaling::start(&config.signaling, &config.signaling_secrets, tasks, metrics)?;
         let store = Store::open(&config.store.within(state), tasks).await?;
-        let releases = Releases::open(store.clone(), &config.deploy, state, tasks, metrics).await?;
+        let limits = release::Limits {
+            deploy: &config.deploy,
+            drafts: &config.drafts,
+        };
+        let releases = Releases::open(store.clone(), limits, state, tasks, metrics).await?;
         Ok(Rooms {
             signaling,
             guard: Arc::default(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::draft::protected;
 use super::figures::Figures;
 use super::id::{CONTENT, ContentKey, ReleaseId};
 use super::index::Index;
@@ -102,6 +103,8 @@ impl Collector {
             .remove_stale(before)
             .await
             .map_err(CollectError::Uploads)? as u64;
+        // Theirs goes with them. One that is opened from now on is too young to be looked at.
+        let drafts = protected(&self.store).await.map_err(CollectError::List)?;
         let mut after = self.done().map(|id| format!("{CONTENT}{id}/~"));
         loop {
             let listed = self
@@ -114,7 +117,7 @@ impl Collector {
             let content = by_deploy(listed.iter().map(|meta| &meta.key), before);
             // After the listing, so that a deploy found in it that became true is in the state.
             self.index.catch_up().await?;
-            deleted += self.collect(&content, full).await?;
+            deleted += self.collect(&content, &drafts, full).await?;
             let reached_young = listed.last().is_some_and(|meta| !is_old(&meta.key, before));
             if !full || reached_young {
                 self.figures.collected.inc_by(deleted);
@@ -127,6 +130,7 @@ impl Collector {
     async fn collect(
         &self,
         content: &BTreeMap<ReleaseId, Vec<ContentKey>>,
+        drafts: &HashSet<ReleaseId>,
         partial: bool,
     ) -> Result<u64, CollectError> {
         let state = self.index.state();
@@ -143,7 +147,8 @@ impl Collector {
                 Some(n) => self.named_by(*n).await?,
                 None => HashSet::new(),
             };
-            for content in staged.iter().filter(|content| !named.contains(content)) {
+            let leftovers = staged.iter().filter(|content| !named.contains(content));
+            for content in leftovers.filter(|content| !drafts.contains(&content.id)) {
                 self.store
                     .delete(&content.key())
                     .await

@@ -23,6 +23,15 @@ pub struct Figures {
     pub deploying: Gauge,
     pub staged_bytes: Counter,
     pub collected: Counter,
+    /// Drafts that are neither published nor expired.
+    pub drafts_open: Gauge,
+    pub draft_part_bytes: Counter,
+    pub draft_completes: Family<CompleteLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CompleteLabels {
+    pub result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,6 +85,21 @@ impl Figures {
                 "Leftover objects deleted",
                 figures.collected.clone(),
             );
+            registry.register(
+                "drafts_open",
+                "Drafts that are neither published nor expired, as this node last saw them",
+                figures.drafts_open.clone(),
+            );
+            registry.register(
+                "draft_part_bytes",
+                "Bytes of parts taken in",
+                figures.draft_part_bytes.clone(),
+            );
+            registry.register(
+                "draft_completes",
+                "Uploads put together from their parts, by result",
+                figures.draft_completes.clone(),
+            );
         });
         figures
     }
@@ -95,6 +119,13 @@ impl Figures {
                 app: app.to_string(),
                 result,
             })
+            .inc();
+    }
+
+    /// Counts an attempt to put an upload together.
+    pub fn draft_complete(&self, result: &'static str) {
+        self.draft_completes
+            .get_or_create(&CompleteLabels { result })
             .inc();
     }
 }

@@ -75,6 +75,16 @@ impl Lintable {
         })
     }
 
+    pub fn path(&self) -> &ReleasePath {
+        &self.path
+    }
+
+    pub fn versions(&self) -> &[String] {
+        self.manifest
+            .as_ref()
+            .map_or(&[], |manifest| &manifest.versions)
+    }
+
     /// Whether it was too large to be read; its one warning says so, and is no fault of it.
     pub fn is_unread(&self) -> bool {
         matches!(self.manifest, Err(Finding::TooLarge))

@@ -143,12 +143,11 @@ impl Log {
             let failure = match self.create(n, bytes.clone()).await {
                 Ok(Created::Yes) => return Ok(Appended::Yes),
                 // Perhaps by an earlier try of ours, here or inside the store.
-                Ok(Created::AlreadyExists) => match self.read(n).await {
-                    Ok(there) if there.id == record.id => return Ok(Appended::Yes),
+                // All of it is compared: two nodes that publish one draft write records of one id.
+                Ok(Created::AlreadyExists) => match self.store.read(&key(n), RECORD_BYTES).await {
+                    Ok(there) if there == bytes => return Ok(Appended::Yes),
                     Ok(_) => return Ok(Appended::Taken),
-                    Err(LogError::Read(source)) => source,
-                    // Not our writing, so another's.
-                    Err(_) => return Ok(Appended::Taken),
+                    Err(source) => source,
                 },
                 // After a write without an answer even a refusal leaves open what became of that one.
                 Err(source) if tries == 1 && is_refusal(&source) => {

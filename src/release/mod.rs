@@ -12,6 +12,7 @@ pub mod body;
 mod checks;
 mod collector;
 mod control;
+pub mod draft;
 mod figures;
 mod history;
 mod id;
@@ -39,7 +40,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use control::{Command, Commander, ControlError, Executed, Selection};
@@ -55,6 +55,7 @@ pub use staging::StagingError;
 pub use state::{State, Tree};
 
 use self::collector::Collector;
+use self::draft::{Drafts, Sweeper};
 use self::figures::Figures;
 use self::index::Index;
 use self::log::Log;
@@ -86,9 +87,16 @@ struct Shared {
     running: Arc<Mutex<HashSet<RunningKey>>>,
     projected: Arc<AtomicU64>,
     figures: Figures,
+    drafts: Drafts,
 }
 
 type RunningKey = (StorePrefix, [u8; 32]);
+
+/// What an operator says about deploys and drafts.
+pub struct Limits<'a> {
+    pub deploy: &'a config::Deploy,
+    pub drafts: &'a config::Drafts,
+}
 
 /// What the health report says about releases.
 #[derive(Clone, Copy, Debug)]
@@ -139,11 +147,12 @@ impl Releases {
     /// Starts from the snapshot in the state directory and follows the log from there. Does not wait for the store.
     pub async fn open(
         store: Store,
-        limits: &config::Deploy,
+        limits: Limits<'_>,
         state_directory: &Path,
         tasks: &Tasks,
         metrics: &Metrics,
     ) -> Result<Releases, SnapshotError> {
+        let (limits, drafts) = (limits.deploy, limits.drafts);
         let file = SnapshotFile::new(state_directory);
         let (node, saved) = load(file.clone(), state_directory).await?;
         let figures = Figures::register(metrics);
@@ -174,6 +183,7 @@ impl Releases {
             collected.clone(),
             figures.clone(),
         );
+        let sweeper = Sweeper::new(store.clone(), index.clone(), figures.clone());
         let saver = save(file, index.clone(), projected.clone(), collected);
         let followed = index.clone();
         let probed = store.clone();
@@ -188,16 +198,11 @@ impl Releases {
         service(tasks, "release-projector", projector.run());
         service(tasks, "release-collector", collector.run());
         service(tasks, "release-snapshot", saver);
+        service(tasks, "draft-sweeper", sweeper.run());
 
-        let room = Room {
-            store,
-            tasks: tasks.clone(),
-            background: Handle::current(),
-            budget: Arc::new(Semaphore::new(limits.buffer_bytes)),
-            budget_bytes: limits.buffer_bytes,
-            uploads: limits.uploads_in_flight,
-            figures: figures.clone(),
-        };
+        let patience = Duration::from_secs(limits.stall_timeout_seconds);
+        let room = Room::new(store, tasks.clone(), limits, figures.clone());
+        let drafting = draft::Room::new(&room, index.clone(), node.clone(), patience);
         Ok(Releases {
             shared: Arc::new(Shared {
                 index,
@@ -205,12 +210,17 @@ impl Releases {
                 node,
                 lint: limits.lint,
                 concurrent: Arc::new(Semaphore::new(limits.max_concurrent)),
-                patience: Duration::from_secs(limits.stall_timeout_seconds),
+                patience,
                 running: Arc::default(),
                 projected,
                 figures,
+                drafts: Drafts::new(drafting, drafts),
             }),
         })
+    }
+
+    pub fn drafts(&self) -> &Drafts {
+        &self.shared.drafts
     }
 
     /// What is published now. It does not change while it is held.
@@ -347,6 +357,7 @@ impl Releases {
                     lint: shared.lint,
                     stored: deploy.stored,
                     files,
+                    draft: None,
                 };
                 let published = candidate.publish(&shared.index).await;
                 deploy.end(&published);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::checks::{check_changes, check_layout, files, fingerprint, removed, replaced};
+use super::draft::Terms;
 use super::index::Index;
 use super::lint::Lintable;
 use super::log::{Appended, LogError};
@@ -87,6 +88,8 @@ pub struct Candidate<'a> {
     /// Whether the content was stored, or only hashed to compare it with a deploy published before.
     pub stored: bool,
     pub files: Vec<StagedFile>,
+    /// Of a draft, which is published once, under its own id.
+    pub draft: Option<Terms>,
 }
 
 impl Candidate<'_> {
@@ -142,6 +145,9 @@ impl Candidate<'_> {
         fingerprint: &[u8; 32],
         now: Timestamp,
     ) -> Result<Option<u64>, PublishError> {
+        if self.draft.is_some() {
+            return Ok(state.record_of(self.id));
+        }
         let Some(key) = &self.order.key_sha256 else {
             return Ok(None);
         };
@@ -153,6 +159,11 @@ impl Candidate<'_> {
     }
 
     fn check_age(&self, now: Timestamp) -> Result<(), PublishError> {
+        if let Some(draft) = &self.draft {
+            // Its content stays for a day beyond.
+            let in_time = now < draft.expires;
+            return in_time.then_some(()).ok_or(PublishError::Expired);
+        }
         let began =
             Timestamp::from_millisecond(i64::try_from(self.id.began_ms()).unwrap_or(i64::MAX));
         match began {
@@ -171,14 +182,22 @@ impl Candidate<'_> {
     ) -> Result<Deployed, PublishError> {
         let removed = removed(tree, &self.files);
         check_layout(tree, &removed, &self.files)?;
-        if !self.order.force {
-            check_changes(tree, &self.files)?;
-        }
+        let changed = check_changes(tree, &self.files);
         let files = files(state, tree, &self.files, now, self.order.force);
-        let warnings = self.warnings(tree, &removed, &files, lintables);
+        let mut warnings = self.warnings(tree, &removed, &files, lintables);
+        match (&self.draft, changed) {
+            (Some(draft), changed) => warnings.extend(draft.judge(tree, lintables, changed)?),
+            (None, changed) if !self.order.force => changed?,
+            (None, _) => {}
+        }
         // Each that was too large to be read has one warning, and that is no fault.
         let unread = lintables.iter().filter(|lintable| lintable.is_unread());
-        if self.lint == Lint::Enforce && warnings.len() > unread.count() {
+        let faulty = self.lint == Lint::Enforce && warnings.len() > unread.count();
+        let incomplete = self
+            .draft
+            .as_ref()
+            .is_some_and(|draft| !draft.faults.is_empty());
+        if faulty || incomplete {
             return Err(PublishError::Lint(warnings));
         }
         Ok(Deployed {

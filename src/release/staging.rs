@@ -16,6 +16,7 @@ use super::intake::Intake;
 use super::path::ReleasePath;
 use super::record::{ContentKey, ReleaseId};
 use crate::cause::chain;
+use crate::config;
 use crate::store::{Store, StoreError};
 use crate::tasks::{self, Tasks};
 
@@ -32,6 +33,20 @@ pub struct Room {
     /// Files of one deploy that are uploaded at the same time.
     pub uploads: usize,
     pub figures: Figures,
+}
+
+impl Room {
+    pub fn new(store: Store, tasks: Tasks, limits: &config::Deploy, figures: Figures) -> Room {
+        Room {
+            store,
+            tasks,
+            background: Handle::current(),
+            budget: Arc::new(Semaphore::new(limits.buffer_bytes)),
+            budget_bytes: limits.buffer_bytes,
+            uploads: limits.uploads_in_flight,
+            figures,
+        }
+    }
 }
 
 /// A file whose content is durable in the store.

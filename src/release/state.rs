@@ -55,6 +55,12 @@ impl State {
         &self.ids
     }
 
+    /// The record with this id.
+    pub fn record_of(&self, id: ReleaseId) -> Option<u64> {
+        let at = self.ids.iter().rposition(|known| *known == id)?;
+        Some(at as u64 + 1)
+    }
+
     /// The files under `prefix`; empty for a prefix that nothing was ever published to.
     pub fn tree(&self, prefix: &StorePrefix) -> Arc<Tree> {
         self.trees.get(prefix).cloned().unwrap_or_default()

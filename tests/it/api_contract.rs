@@ -134,24 +134,24 @@ fn what_is_described_is_mounted_with_those_methods_and_no_other() {
             .keys()
             .map(String::as_str)
             .collect();
-        let mut allowed: Vec<&str> = if described.contains(&"get") {
-            vec!["GET", "HEAD"]
-        } else {
-            Vec::new()
-        };
-        allowed.extend(described.contains(&"post").then_some("POST"));
-        for method in ["PATCH", "DELETE", "PUT"] {
+        let mut wanted: Vec<String> = described.iter().map(|name| name.to_uppercase()).collect();
+        wanted.extend(described.contains(&"get").then(|| "HEAD".to_owned()));
+        wanted.sort();
+        let others = ["PATCH", "DELETE", "PUT"];
+        for method in others
+            .into_iter()
+            .filter(|method| !wanted.contains(&(*method).to_owned()))
+        {
             let answer = request(daemon.http, method, &path, &[], b"");
             assert_eq!(
                 (answer.status, answer.json()["error"].as_str()),
                 (405, Some("Method not allowed")),
                 "{method} {path}"
             );
-            assert_eq!(
-                answer.header("allow"),
-                Some(allowed.join(",").as_str()),
-                "{path}"
-            );
+            let allowed = answer.header("allow").unwrap_or_default().split(',');
+            let mut allowed: Vec<&str> = allowed.collect();
+            allowed.sort_unstable();
+            assert_eq!(allowed, wanted, "{path}");
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod acme;
 pub mod bucket;
 pub mod command;
 mod daemon;
+pub mod draft;
 pub mod gate;
 pub mod http;
 pub mod kill;

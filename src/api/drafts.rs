@@ -1,0 +1,350 @@
+//! Drafts: a release is uploaded in parts, resumed at will, and published at once.
+
+mod caller;
+pub mod failure;
+mod shapes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::caller::{audited, caller, json, outcome};
+use self::shapes::{
+    CompleteResponse, DeclareRequest, DeclareResponse, DraftState, FileState, OpenRequest, Opened,
+    PublishRequest, PublishResponse,
+};
+use super::apps::App;
+use super::deploy::{deploy_response, log_end, replayed, rollout};
+use super::error::{ApiError, ErrorBody};
+use super::{Api, receive};
+use crate::audit::Outcome;
+use crate::cause::chain;
+use crate::release::draft::{DraftError, Upload};
+use crate::release::path::longest_under;
+use crate::release::{Order, ReleaseId};
+
+const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
+
+/// A list of files, bytes: some two hundred for each.
+const LIST_BYTES: usize = 32 * 1024 * 1024;
+/// Any other body in JSON, bytes.
+const BODY_BYTES: usize = 64 * 1024;
+
+pub fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(open))
+        .routes(routes!(show, delete))
+        .routes(routes!(declare))
+        .routes(routes!(part))
+        .routes(routes!(complete))
+        .routes(routes!(publish))
+}
+
+#[derive(Deserialize)]
+struct DraftPath {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct UploadPath {
+    id: String,
+    upload: String,
+}
+
+#[derive(Deserialize)]
+struct PartPath {
+    id: String,
+    upload: String,
+    n: u64,
+}
+
+/// Open a draft
+///
+/// It is filled by any number of jobs, on any node, and published whole or not at all.
+#[utoipa::path(post, path = "/api/releases", tag = "drafts", operation_id = "openDraft",
+    security(("builderKey" = []), ("bearer" = [])), request_body = OpenRequest, responses(
+    (status = 201, body = Opened, headers(("Location" = String, description = "Path of the draft"))),
+    (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
+    (status = 409, body = ErrorBody, description = "Too many drafts are open",
+        example = json!({"error": "Too many open drafts", "message": "50 drafts are open; publish or delete one", "limit": 50,
+            "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 503, body = ErrorBody)))]
+async fn open(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let caller = caller(&api, app, peer, request.headers())?;
+    let asked: OpenRequest = json(&api, request.into_body(), BODY_BYTES).await?;
+    let longest = api.releases.drafts().longest();
+    let seconds = asked.expires_in_seconds.unwrap_or(longest);
+    if !(1..=longest).contains(&seconds) {
+        return Err(ApiError::Value {
+            member: "expiresInSeconds",
+            rule: "at least 1 and at most `drafts.expire_seconds`",
+        });
+    }
+    let deed = caller.deed("draft-open", caller.app.prefix.to_string());
+    let here = api.clone();
+    let work = async move {
+        let drafts = here.releases.drafts();
+        let head = drafts.open(&caller.app, caller.actor(), seconds).await?;
+        Ok((format!("draft {}", head.id), head))
+    };
+    let head = audited(&api, deed, work).await?;
+    let location = format!("/api/drafts/{}", head.id);
+    let opened = Json(Opened::from(&head));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], opened).into_response())
+}
+
+/// A draft and how its files stand
+#[utoipa::path(get, path = "/api/drafts/{id}", tag = "drafts", operation_id = "draft",
+    params(("id" = String, Path, description = "The draft")),
+    security(("builderKey" = []), ("bearer" = [])), responses(
+    (status = 200, body = DraftState), (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody, description = "Never opened, deleted or expired",
+        example = json!({"error": "Draft not found", "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 503, body = ErrorBody)))]
+async fn show(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    path: Result<Path<DraftPath>, PathRejection>,
+) -> Result<Json<DraftState>, ApiError> {
+    let caller = caller(&api, app, peer, &headers)?;
+    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
+    let drafts = api.releases.drafts();
+    Ok(Json(drafts.show(&caller.app, draft(&id)?).await?.into()))
+}
+
+/// Delete a draft
+///
+/// What it was published as stays.
+#[utoipa::path(delete, path = "/api/drafts/{id}", tag = "drafts", operation_id = "deleteDraft",
+    params(("id" = String, Path, description = "The draft")),
+    security(("builderKey" = []), ("bearer" = [])), responses(
+    (status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+async fn delete(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    path: Result<Path<DraftPath>, PathRejection>,
+) -> Result<StatusCode, ApiError> {
+    let caller = caller(&api, app, peer, &headers)?;
+    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
+    let id = draft(&id)?;
+    let deed = caller.deed("draft-delete", format!("{}/{id}", caller.app.prefix));
+    let here = api.clone();
+    let work = async move {
+        here.releases.drafts().delete(&caller.app, id).await?;
+        Ok((String::new(), ()))
+    };
+    audited(&api, deed, work).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Declare files
+///
+/// Content that is published, or in the draft already, is present at once and need not be sent. A path that the same job
+/// declares again is replaced. Manifests that several jobs declare (`latest*.yml`, `version.json`, Tauri's static JSON)
+/// are merged when the draft is published.
+#[utoipa::path(put, path = "/api/drafts/{id}/files", tag = "drafts", operation_id = "declareFiles",
+    params(("id" = String, Path, description = "The draft")),
+    security(("builderKey" = []), ("bearer" = [])), request_body = DeclareRequest, responses(
+    (status = 200, body = DeclareResponse),
+    (status = 400, body = ErrorBody, example = json!({"error": "Invalid file path", "path": "../x",
+        "message": "a path must not contain a `..` segment", "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 409, body = ErrorBody, description = "Another job declared another content; the draft is published",
+        example = json!({"error": "Jobs declare different contents", "path": "releases/notes.txt", "jobs": ["linux", "mac"],
+            "message": "`releases/notes.txt` is declared by the jobs `linux` and `mac` with different contents",
+            "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 413, body = ErrorBody), (status = 503, body = ErrorBody)))]
+async fn declare(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    path: Result<Path<DraftPath>, PathRejection>,
+    request: Request,
+) -> Result<Json<DeclareResponse>, ApiError> {
+    let caller = caller(&api, app, peer, request.headers())?;
+    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
+    let id = draft(&id)?;
+    let asked: Option<DeclareRequest> = json(&api, request.into_body(), LIST_BYTES).await?;
+    let batch = asked.ok_or(ApiError::Value {
+        member: "files",
+        rule: "a list of files",
+    })?;
+    let batch = batch.batch(longest_under(caller.app.prefix.as_str()))?;
+    let drafts = api.releases.drafts();
+    let files = drafts.declare(&caller.app, id, &batch).await?;
+    Ok(Json(files.into()))
+}
+
+/// Send a part
+///
+/// In any order, several at a time, and again if need be. Part numbers count from 1; every part but the last has the draft's
+/// `partBytes`.
+#[utoipa::path(put, path = "/api/drafts/{id}/uploads/{upload}/parts/{n}", tag = "drafts", operation_id = "sendPart",
+    params(("id" = String, Path, description = "The draft"), ("upload" = String, Path, description = "The upload"),
+        ("n" = u64, Path, description = "Number of the part"),
+        ("x-content-sha256" = Option<String>, Header, description = "SHA-256 of the part, hexadecimal; verified")),
+    security(("builderKey" = []), ("bearer" = [])),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+    (status = 204, description = "The part is kept, and survives a restart"),
+    (status = 400, body = ErrorBody, description = "Wrong length, number or hash; the body ended early",
+        example = json!({"error": "Wrong part length", "message": "part 1 has 8388608 bytes", "expectedBytes": 8388608,
+            "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 408, body = ErrorBody, description = "The body stopped arriving"),
+    (status = 409, body = ErrorBody, description = "The draft is published"),
+    (status = 503, body = ErrorBody), (status = 507, body = ErrorBody)))]
+async fn part(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    path: Result<Path<PartPath>, PathRejection>,
+    request: Request,
+) -> Result<StatusCode, ApiError> {
+    // All of this before the body is polled: hyper asks for it (100 Continue) with the first poll.
+    let caller = caller(&api, app, peer, request.headers())?;
+    let Path(PartPath { id, upload, n }) = path.map_err(|_| ApiError::NotFound)?;
+    let (id, upload) = (draft(&id)?, self::upload(&upload)?);
+    let sha256 = content_sha256(request.headers())?;
+    let drafts = api.releases.drafts();
+    let part = drafts.part(&caller.app, id, &upload, n, sha256).await?;
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length != part.size()) {
+        return Err(part.wrong_length().into());
+    }
+    let stall = Duration::from_secs(api.deploy.stall_timeout_seconds);
+    let (pump, reader) = receive::split(request.into_body(), stall, part.size());
+    let (received, ()) = tokio::join!(part.receive(reader), pump.run());
+    received?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Complete an upload
+///
+/// Its parts become the file, if they have the declared SHA-256. A large file takes a while; a repeated request waits for
+/// the first one's end.
+#[utoipa::path(post, path = "/api/drafts/{id}/uploads/{upload}/complete", tag = "drafts", operation_id = "completeUpload",
+    params(("id" = String, Path, description = "The draft"), ("upload" = String, Path, description = "The upload")),
+    security(("builderKey" = []), ("bearer" = [])), responses(
+    (status = 200, body = CompleteResponse), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 409, body = ErrorBody, description = "Parts are missing",
+        example = json!({"error": "Parts are missing", "missingParts": [2, 7], "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 422, body = ErrorBody, description = "The parts do not have the declared SHA-256; all are to be sent again"),
+    (status = 503, body = ErrorBody), (status = 507, body = ErrorBody)))]
+async fn complete(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    path: Result<Path<UploadPath>, PathRejection>,
+) -> Result<Json<CompleteResponse>, ApiError> {
+    let caller = caller(&api, app, peer, &headers)?;
+    let Path(UploadPath { id, upload }) = path.map_err(|_| ApiError::NotFound)?;
+    let (id, upload) = (draft(&id)?, self::upload(&upload)?);
+    let drafts = api.releases.drafts();
+    let path = drafts.complete(&caller.app, id, &upload).await?;
+    Ok(Json(CompleteResponse {
+        path: path.to_string(),
+        state: FileState::Present,
+    }))
+}
+
+/// Publish a draft
+///
+/// Until the answer nothing of it can be seen, after it everything. Publishing again, on any node, gives the first answer
+/// (and `Idempotency-Replayed: true`). All that speaks against it is told at once.
+#[utoipa::path(post, path = "/api/drafts/{id}/publish", tag = "drafts", operation_id = "publishDraft",
+    params(("id" = String, Path, description = "The draft")),
+    security(("builderKey" = []), ("bearer" = [])), request_body = PublishRequest, responses(
+    (status = 200, body = PublishResponse), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody),
+    (status = 409, body = ErrorBody, description = "Files are missing; a path would be file and directory",
+        example = json!({"error": "Files are missing", "missing": ["releases/linux-x64/Seance-1.4.0.AppImage"],
+            "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 422, body = ErrorBody, description = "Reasons against it, which `force` overrules",
+        example = json!({"error": "Faulty manifests", "message": "the manifests have faults, and faults are refused here",
+            "reasons": [{"path": "releases/latest.yml", "message": "has version 1.3.0, lower than the published 1.4.0"}],
+            "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 503, body = ErrorBody), (status = 507, body = ErrorBody)))]
+async fn publish(
+    State(api): State<Arc<Api>>,
+    App(app): App,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    path: Result<Path<DraftPath>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let caller = caller(&api, app.clone(), peer, request.headers())?;
+    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
+    let id = draft(&id)?;
+    let asked: PublishRequest = json(&api, request.into_body(), BODY_BYTES).await?;
+    let order = Order {
+        app: caller.app.name.clone(),
+        prefix: caller.app.prefix.clone(),
+        actor: caller.actor(),
+        key_sha256: None,
+        force: asked.force,
+        rollout: rollout(asked.rollout)?,
+    };
+    let deed = caller.deed("draft-publish", format!("{}/{id}", caller.app.prefix));
+    let here = api.clone();
+    let work = async move {
+        let drafts = here.releases.drafts();
+        let published = drafts.publish(&caller.app, id, order).await;
+        let forced = if asked.force { ", forced" } else { "" };
+        let (outcome, details) = match &published {
+            Ok(published) if published.replayed => (Outcome::Success, "repeated".to_owned()),
+            Ok(published) => {
+                let files = published.record.deployed().files.len();
+                let n = published.record.n;
+                (
+                    Outcome::Success,
+                    format!("record {n}, {files} files{forced}"),
+                )
+            }
+            Err(error) => (outcome(failure::status(error)), chain(error).to_string()),
+        };
+        log_end(&caller.app, outcome, &details);
+        Ok((details, published?))
+    };
+    let published = audited(&api, deed, work).await?;
+    let answer = PublishResponse {
+        deploy: deploy_response(&app, &published),
+        record: published.record.n,
+    };
+    Ok(replayed(Json(answer).into_response(), &published))
+}
+
+fn draft(id: &str) -> Result<ReleaseId, ApiError> {
+    id.parse().map_err(|_| DraftError::Unknown.into())
+}
+
+fn upload(upload: &str) -> Result<Upload, ApiError> {
+    upload.parse().map_err(|_| DraftError::UnknownUpload.into())
+}
+
+fn content_sha256(headers: &HeaderMap) -> Result<Option<[u8; 32]>, ApiError> {
+    let Some(text) = headers.get(CONTENT_SHA256) else {
+        return Ok(None);
+    };
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(text.as_bytes(), &mut sha256).map_err(|_| ApiError::ContentSha256)?;
+    Ok(Some(sha256))
+}

@@ -1,0 +1,190 @@
+//! The parts of an upload become its content.
+//!
+//! Content gets its name only when it is whole and has the declared hash. Nothing else is ever written under that
+//! name, and it is not taken away while the draft lives, so it is harmless to do this twice, here or on another node.
+
+use std::sync::{Arc, PoisonError};
+
+use futures_util::{StreamExt, stream};
+
+use super::objects::{self, Done, Parts, content, part_key};
+use super::{DraftError, Drafts, Opened, Turn, Upload, missing};
+use crate::cause::chain;
+use crate::config;
+use crate::release::body::hash::hasher;
+use crate::release::log::private;
+use crate::release::path::ReleasePath;
+use crate::release::record::ReleaseId;
+use crate::store::StoreError;
+use crate::tasks;
+
+/// Parts deleted at a time.
+const DELETES: usize = 8;
+
+impl Drafts {
+    /// Makes the content of an upload whole; returns a path that it was declared for. It goes on when the caller goes away: the next call finds it done.
+    pub async fn complete(
+        &self,
+        app: &config::App,
+        id: ReleaseId,
+        upload: &Upload,
+    ) -> Result<ReleasePath, DraftError> {
+        let opened = self.read(app, id).await?;
+        if let Some(n) = self.record_of(id) {
+            return Err(DraftError::Published { n });
+        }
+        let number = opened.declared.number(upload);
+        let number = number.ok_or(DraftError::UnknownUpload)?;
+        let path = opened.declared.path_of(upload);
+        let path = path.ok_or(DraftError::UnknownUpload)?.clone();
+        let (drafts, upload) = (self.clone(), *upload);
+        let work = async move {
+            let ended = drafts.assemble(&opened, &upload, number).await;
+            drafts.shared.room.figures.draft_complete(match &ended {
+                Ok(true) => "assembled",
+                Ok(false) => "present",
+                Err(DraftError::MissingParts(_)) => "incomplete",
+                Err(DraftError::WrongContent) => "wrong",
+                Err(_) => "failed",
+            });
+            ended.map(|_| path)
+        };
+        let room = &self.shared.room;
+        let work = {
+            let _entered = room.background.enter();
+            room.tasks.short("draft-complete", work)
+        };
+        match work.await {
+            Ok(Some(ended)) => ended,
+            Ok(None) | Err(_) => Err(DraftError::Lost),
+        }
+    }
+
+    /// Returns whether there was anything to do.
+    async fn assemble(
+        &self,
+        opened: &Opened,
+        upload: &Upload,
+        number: u32,
+    ) -> Result<bool, DraftError> {
+        let id = opened.head.id;
+        let turn = self.turn(id, *upload);
+        let _turn = turn.lock().await;
+        if self.stock(opened, vec![*upload]).await?.has(upload) {
+            return Ok(false);
+        }
+        let permit = self.shared.assembling.acquire().await;
+        let _permit = permit.map_err(|_| DraftError::Lost)?;
+        let part_bytes = opened.head.part_bytes;
+        let parts = objects::parts(self.store(), id, upload).await?;
+        let missing = missing(upload, &parts, part_bytes);
+        if !missing.is_empty() {
+            return Err(DraftError::MissingParts(missing));
+        }
+        match self
+            .join(id, upload, number, upload.parts(part_bytes))
+            .await
+        {
+            Ok(done) => {
+                objects::write_done(self.store(), id, upload, &done).await?;
+                self.clear(id, upload, parts).await;
+                Ok(true)
+            }
+            Err(DraftError::WrongContent) => {
+                // Those of another node that is about to find them right would be missed, and sent again.
+                self.clear(id, upload, parts).await;
+                Err(DraftError::WrongContent)
+            }
+            // Another node was first, and cleared them.
+            Err(DraftError::Store(StoreError::NotFound { .. }))
+                if objects::done(self.store(), id, upload).await?.is_some() =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn turn(&self, id: ReleaseId, upload: Upload) -> Arc<Turn> {
+        let turns = self.shared.assemblies.lock();
+        let mut turns = turns.unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = turns.get(&(id, upload)).and_then(std::sync::Weak::upgrade);
+        turn.unwrap_or_else(|| {
+            let turn = Arc::default();
+            turns.insert((id, upload), Arc::downgrade(&turn));
+            turn
+        })
+    }
+
+    /// Writes the content from its parts, unless they are wrong.
+    async fn join(
+        &self,
+        id: ReleaseId,
+        upload: &Upload,
+        number: u32,
+        parts: u64,
+    ) -> Result<Done, DraftError> {
+        let (drafts, upload) = (self.clone(), *upload);
+        let work = move || drafts.join_here(id, &upload, number, parts);
+        let joined = tasks::blocking("draft-join", work).await;
+        joined.map_err(|_| DraftError::Lost)?
+    }
+
+    /// Runs on a thread that may block, as the hashing threads do too.
+    fn join_here(
+        &self,
+        id: ReleaseId,
+        upload: &Upload,
+        number: u32,
+        parts: u64,
+    ) -> Result<Done, DraftError> {
+        let room = &self.shared.room;
+        let (hasher, threads) = hasher();
+        {
+            let _entered = room.background.enter();
+            for thread in threads {
+                // Nobody waits for it: it ends when the hasher is dropped.
+                drop(tasks::blocking("draft-hash", move || thread.run()));
+            }
+        }
+        let attributes = private("application/octet-stream");
+        let key = content(id, number).key();
+        let writer = room.store.writer(&key, &attributes);
+        let mut writer = room.background.block_on(writer)?;
+        for n in 1..=parts {
+            let part = part_key(id, upload, n);
+            let part = room.background.block_on(room.store.get(&part, None))?;
+            let mut chunks = part.into_stream();
+            while let Some(chunk) = room.background.block_on(chunks.next()) {
+                let chunk = chunk?;
+                hasher.data(chunk.clone()).map_err(|_| DraftError::Lost)?;
+                room.background.block_on(writer.write(chunk))?;
+            }
+        }
+        hasher.end_of_file().map_err(|_| DraftError::Lost)?;
+        let digests = hasher.digests().map_err(|_| DraftError::Lost)?;
+        let digests = digests.first().ok_or(DraftError::Lost)?;
+        if digests.sha256 != upload.sha256 || digests.size != upload.size {
+            return Err(DraftError::WrongContent);
+        }
+        room.background.block_on(writer.finish())?;
+        Ok(Done {
+            sha512: digests.sha512,
+        })
+    }
+
+    /// What cannot be deleted now goes with the draft.
+    async fn clear(&self, id: ReleaseId, upload: &Upload, parts: Parts) {
+        let keys = parts.into_keys().map(|n| part_key(id, upload, n));
+        let deletes = keys.map(|key| async move {
+            if let Err(error) = self.store().delete(&key).await {
+                tracing::warn!(%key, error = %chain(&error), "cannot delete a part of an upload");
+            }
+        });
+        stream::iter(deletes)
+            .buffer_unordered(DELETES)
+            .collect::<()>()
+            .await;
+    }
+}
