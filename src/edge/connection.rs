@@ -159,6 +159,7 @@ fn builder(shared: &Arc<Shared>) -> auto::Builder<Executor> {
     builder
         .http2()
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .keep_alive_interval(H2_PING_EVERY)
         .keep_alive_timeout(H2_PING_TIMEOUT)
         .max_header_list_size(u32::try_from(http.max_header_bytes).unwrap_or(u32::MAX))

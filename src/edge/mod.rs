@@ -19,6 +19,7 @@ mod request;
 pub mod signaling;
 mod site;
 pub mod tls;
+mod websocket;
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -19,13 +19,13 @@ use hyper::body::Incoming;
 use super::client::{self, Client};
 use super::deny::Denial;
 use super::gate::{Arrival, Verdict, Way};
-use super::{Shared, Site, measure};
+use super::{Shared, Site, measure, websocket};
 use crate::config::REQUEST_ID;
 
 pub async fn answer(
     shared: Arc<Shared>,
     arrival: Arc<Arrival>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Recorded>, Infallible> {
     let started = Instant::now();
     let trusted = &shared.http.trusted_proxies;
@@ -47,6 +47,7 @@ pub async fn answer(
         silent: matches!(arrival.way, Way::Private) || !shared.access_log,
     };
     let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"));
+    let bootstrapped = websocket::translate(&mut request);
     let site = shared.site.load_full();
     let mut response = match site.gate.judge(&arrival, &request) {
         Verdict::Pass(host) => {
@@ -72,6 +73,9 @@ pub async fn answer(
         }
         verdict => without_route(verdict, &id),
     };
+    if bootstrapped {
+        response = websocket::answer(response, &id);
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     // An upgraded connection ends no request: its own protocol says goodbye.
     let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;

@@ -39,6 +39,7 @@ mod edge_proxy;
 mod edge_proxy_faults;
 mod edge_proxy_http2;
 mod edge_tls;
+mod edge_websocket_http2;
 mod electron;
 mod journal;
 mod layers;
