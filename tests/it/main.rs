@@ -12,6 +12,7 @@ mod api_contract;
 mod audit;
 mod basic_auth;
 mod config;
+mod contracts;
 mod daemon_lifecycle;
 mod deny;
 mod deploy_bucket;

@@ -1,6 +1,7 @@
 //! Starts the real daemon and talks to it.
 
 pub mod acme;
+pub mod browser;
 pub mod bucket;
 pub mod command;
 mod daemon;
@@ -9,12 +10,14 @@ pub mod gate;
 pub mod http;
 pub mod kill;
 pub mod nats;
+pub mod nginx;
 pub mod pebble;
 pub mod pki;
 pub mod release;
 pub mod site;
 pub mod tls;
 pub mod upstream;
+pub mod vite;
 pub mod wait;
 pub mod websocket;
 

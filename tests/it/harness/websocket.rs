@@ -91,7 +91,16 @@ impl WebSocket {
 
     /// Like `open` for a server that looks at the host.
     pub fn named(address: SocketAddr, host: &str, path: &str) -> Result<WebSocket, String> {
-        let head = handshake(path, "").replace("Host: seance", &format!("Host: {host}"));
+        WebSocket::named_with(address, host, path, "")
+    }
+
+    pub fn named_with(
+        address: SocketAddr,
+        host: &str,
+        path: &str,
+        fields: &str,
+    ) -> Result<WebSocket, String> {
+        let head = handshake(path, fields).replace("Host: seance", &format!("Host: {host}"));
         let (stream, head, received) = request(address, &head);
         if head.starts_with("HTTP/1.1 101 ") {
             return Ok(WebSocket { stream, received });
