@@ -1,10 +1,10 @@
 //! A deployed single-page app in a real browser: deep links, scripts, a service worker, a WebSocket.
 
-use std::process::{Child, Command, Stdio};
-
-use crate::harness::Builder;
+use crate::harness::browser::{browse, trust};
+use crate::harness::http::get;
 use crate::harness::release::{deploy, files};
 use crate::harness::wait::wait_until;
+use crate::harness::{Builder, Daemon};
 
 const PAGE: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><title>app</title>
 <link rel="stylesheet" href="/assets/style-B1xk2d9a.css"></head>
@@ -32,40 +32,10 @@ document.getElementById("shown").textContent += `: ${found.join(", ")}`;
 await fetch(`/found${location.pathname}/${found.join("/")}`);
 "#;
 
-struct Browser(Child);
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ended = self.0.kill(); // it may have ended by itself
-        let _status = self.0.wait(); // only so that no zombie stays
-    }
-}
-
-fn browse(home: &std::path::Path, more: &[String], address: &str) -> Browser {
-    let mut command = Command::new("chromium");
-    command
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-        ])
-        .arg(format!(
-            "--user-data-dir={}",
-            home.join("profile").display()
-        ))
-        .args(more)
-        .arg(address)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    Browser(command.spawn().expect("chromium starts"))
-}
-
-#[test]
-#[ignore = "needs chromium: tests/run"]
-fn a_deployed_app_works_in_a_browser() {
+/// A daemon that serves the app at `app.localhost`, and takes deploys at `localhost` in plain text. `tls` is of the app.
+fn with_app(tls: &str) -> Daemon {
     let hash = crate::harness::key_hash("secret");
-    let host = "[hosts.localhost]\ntls = \"off\"\n[hosts.\"app.localhost\"]\ntls = \"off\"\n";
+    let host = format!("[hosts.localhost]\ntls = \"off\"\n[hosts.\"app.localhost\"]\n{tls}");
     let route = "[[hosts.\"app.localhost\".routes]]\n";
     let config = format!(
         "[apps.default]\nbuilder_key_hashes = [\"{hash}\"]\n{host}\
@@ -84,16 +54,24 @@ fn a_deployed_app_works_in_a_browser() {
     ]);
     let deployed = deploy(daemon.http, "secret", &app);
     assert_eq!(deployed.status, 200, "{}", deployed.text());
+    daemon
+}
+
+fn until_found(daemon: &Daemon, found: &str) {
+    let what = "the app has looked at everything";
+    wait_until(what, || daemon.log(), |log| log.contains(found));
+}
+
+#[test]
+#[ignore = "needs chromium: tests/run"]
+fn a_deployed_app_works_in_a_browser() {
+    let daemon = with_app("tls = \"off\"\n");
     let home = tempfile::tempdir().expect("a directory");
     let address = format!("http://app.localhost:{}/users/7", daemon.http.port());
     let found = "/found/users/7/styled/missing-404/worker/pong/http-1.1";
     {
         let _browser = browse(home.path(), &[], &address);
-        wait_until(
-            "the app has looked at everything",
-            || daemon.log(),
-            |log| log.contains(found),
-        );
+        until_found(&daemon, found);
     }
     let picture = home.path().join("app.png");
     let options = [
@@ -113,4 +91,25 @@ fn a_deployed_app_works_in_a_browser() {
         "an empty page: {} bytes",
         picture.len()
     );
+}
+
+#[test]
+#[ignore = "needs chromium and certutil: tests/run"]
+fn over_the_local_ca_a_deployed_app_works_with_http2_and_secure_websockets() {
+    let daemon = with_app("");
+    let home = tempfile::tempdir().expect("a directory");
+    let address = format!("https://app.localhost:{}/users/7", daemon.https().port());
+    // A certificate that is not trusted: service workers would not be registered either.
+    {
+        let _browser = browse(home.path(), &[], &address);
+        let metrics = || get(daemon.metrics.expect("a metrics listener"), "/metrics").text();
+        let failed = "seance_tls_handshakes_total{outcome=\"failed\"}";
+        wait_until("it is refused", metrics, |text| text.contains(failed));
+    }
+    assert!(!daemon.log().contains("/users/7"), "{}", daemon.log());
+    trust(home.path(), &daemon.local_root());
+    let _browser = browse(home.path(), &[], &address);
+    until_found(&daemon, "/found/users/7/styled/missing-404/worker/pong/h2");
+    let over_http2 = "method=CONNECT path=\"/signaling\" status=200";
+    assert!(daemon.log().contains(over_http2), "{}", daemon.log());
 }

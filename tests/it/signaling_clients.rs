@@ -29,9 +29,13 @@ struct Peer {
 
 impl Peer {
     fn join(name: &str, room: &str, password: &str, urls: &[String]) -> Peer {
-        let mut child = Command::new("node")
+        Peer::start(Command::new("node"), &[room, name, password], urls)
+    }
+
+    fn start(mut node: Command, who: &[&str], urls: &[String]) -> Peer {
+        let mut child = node
             .arg(project().join("peer.js"))
-            .args([room, name, password])
+            .args(who)
             .args(urls)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,14 +114,18 @@ fn url(daemon: &Daemon) -> String {
 fn join_all(daemon: &Daemon, names: &[&str], password: &str, url: &str) -> Vec<Peer> {
     let join = |(at, name): (usize, &&str)| {
         let peer = Peer::join(name, "doc", password, &[url.to_owned()]);
-        let open = format!("seance_signaling_connections {}", at + 1);
-        let metrics = || get(daemon.metrics.expect("a metrics address"), "/metrics").text();
-        wait_until("the peer is in the room", metrics, |text| {
-            text.lines().any(|line| line == open)
-        });
+        until_connections(daemon, at + 1);
         peer
     };
     names.iter().enumerate().map(join).collect()
+}
+
+fn until_connections(daemon: &Daemon, count: usize) {
+    let open = format!("seance_signaling_connections {count}");
+    let metrics = || get(daemon.metrics.expect("a metrics address"), "/metrics").text();
+    wait_until("the peers are in the room", metrics, |text| {
+        text.lines().any(|line| line == open)
+    });
 }
 
 /// Every peer sees every other, and what the last one writes.
@@ -239,4 +247,31 @@ fn a_browser_and_a_node_peer_share_a_document() {
         peer.seen
     );
     assert!(peer.seen["browser"].contains("Chrome"), "{:?}", peer.seen);
+}
+
+#[test]
+#[ignore = "needs node and the y-webrtc packages: tests/run"]
+fn peers_share_a_document_over_tls_on_either_port() {
+    let config = "[hosts.localhost]\n[[hosts.localhost.routes]]\npath = \"/signaling\"\nto = \"signaling\"\n\
+                  [signaling]\nplain = false\n";
+    let daemon = Builder::new().config(config).start();
+    let root = daemon.local_root();
+    wait_until("there is a local CA", || root.exists(), |exists| *exists);
+    let own = daemon.signaling.expect("a signaling address").port();
+    let urls = [
+        format!("wss://localhost:{}/signaling", daemon.https().port()),
+        format!("wss://localhost:{own}"),
+    ];
+    let join = |name: &str, url: &String| {
+        let mut node = Command::new("node");
+        node.env("NODE_EXTRA_CA_CERTS", &root);
+        Peer::start(node, &["doc", name, ""], std::slice::from_ref(url))
+    };
+    let mut peers = vec![join("listener", &urls[0])];
+    until_connections(&daemon, 1);
+    peers.push(join("port", &urls[1]));
+    assert_together(&mut peers, &["listener", "port"], "secure");
+    // Who does not trust the local CA does not come in.
+    let mut stranger = Peer::join("stranger", "doc", "", &urls);
+    assert!(!stranger.sees_within("word", "secure", Duration::from_secs(2)));
 }
