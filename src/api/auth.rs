@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, header};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::error::ApiError;
-use crate::config::{self, BuilderKeyHash};
+use crate::clock;
+use crate::config::{self, BuilderKey};
 
 pub const BUILDER_KEY: HeaderName = HeaderName::from_static("x-builder-key");
 
@@ -20,15 +21,17 @@ const ADDRESSES_MOST: usize = 4096;
 /// Finds the key of the request among `keys`; several are compared so that a key can be changed without a gap.
 pub fn authenticate<'a>(
     headers: &HeaderMap,
-    keys: &'a [BuilderKeyHash],
+    keys: impl IntoIterator<Item = &'a BuilderKey>,
     failures: Budget<'_>,
-) -> Result<&'a BuilderKeyHash, ApiError> {
-    if keys.is_empty() {
+) -> Result<&'a BuilderKey, ApiError> {
+    let mut keys = keys.into_iter().peekable();
+    if keys.peek().is_none() {
         return Err(ApiError::DeploysOff);
     }
     let key = presented(headers).ok_or(ApiError::MissingKey)?;
     // A valid key is looked at before the counter: failures of others never block it.
     match find(key, keys) {
+        Some(key) if key.has_expired(clock::now()) => Err(ApiError::ExpiredKey),
         Some(key) => Ok(key),
         None => Err(failures.fail(Instant::now())),
     }
@@ -53,12 +56,12 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Compares with every hash, all bytes of it, whatever the outcome: time tells nothing about any of them.
-fn find<'a>(key: &[u8], keys: &'a [BuilderKeyHash]) -> Option<&'a BuilderKeyHash> {
+fn find<'a>(key: &[u8], keys: impl Iterator<Item = &'a BuilderKey>) -> Option<&'a BuilderKey> {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key);
     let mut found = None;
     let mut any = Choice::from(0);
     for known in keys {
-        let same = digest.as_ref().ct_eq(&known.0);
+        let same = digest.as_ref().ct_eq(&known.hash.0);
         any |= same;
         if bool::from(same) {
             found = Some(known);
@@ -124,6 +127,7 @@ impl Budget<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BuilderKeyHash;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())])
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_key_is_taken_from_either_header_and_any_hash_fits() {
-        let keys = [BuilderKeyHash::of("old"), BuilderKeyHash::of("new")];
+        let keys = ["old", "new"].map(|key| BuilderKey::unrestricted(BuilderKeyHash::of(key)));
         let guard = Guard::default();
         let failures = Budget {
             guard: &guard,

@@ -10,28 +10,56 @@ use super::apps::App;
 use super::error::ApiError;
 use super::{Api, auth};
 use crate::audit::{self, Deed};
-use crate::config::{self, BuilderKeyHash, REQUEST_ID};
+use crate::config::{self, BuilderKey, REQUEST_ID, Scope, is_within};
 use crate::release;
+use crate::release::path::ReleasePath;
 
 /// The holder of a valid key, and the product that it is about.
 pub struct Caller {
     pub app: Arc<config::App>,
-    pub key: BuilderKeyHash,
+    pub key: BuilderKey,
     pub address: IpAddr,
     request: Option<String>,
 }
 
 impl Caller {
-    /// What the audit is to hold of an act on the app.
-    pub fn deed(&self, action: &'static str) -> Deed {
+    pub fn may(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.key.may(scope) {
+            Ok(())
+        } else {
+            Err(ApiError::Scope(scope))
+        }
+    }
+
+    /// Refuses paths that the key may not publish to.
+    pub fn may_publish<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a ReleasePath>,
+    ) -> Result<(), ApiError> {
+        self.may(Scope::Publish)?;
+        let places = &self.key.paths;
+        let mut outside = paths
+            .into_iter()
+            .filter(|path| !is_within(places, path.as_str()));
+        match outside.next() {
+            None => Ok(()),
+            Some(path) => Err(ApiError::Outside {
+                path: path.clone(),
+                within: places.clone(),
+            }),
+        }
+    }
+
+    /// What the audit is to hold of an act.
+    pub fn deed(&self, action: &'static str, resource: String) -> Deed {
         Deed {
             app: self.app.name.to_string(),
             actor: audit::Actor {
-                key: Some(self.key.fingerprint()),
+                key: Some(self.key.hash.fingerprint()),
                 address: Some(self.address),
             },
             action,
-            resource: self.app.prefix.to_string(),
+            resource,
             request: self.request.clone(),
         }
     }
@@ -39,7 +67,7 @@ impl Caller {
     /// Who stands in the records of the release log.
     pub fn actor(&self) -> release::Actor {
         release::Actor {
-            key: self.key.fingerprint(),
+            key: self.key.hash.fingerprint(),
             address: self.address.to_string(),
         }
     }
@@ -60,7 +88,12 @@ impl FromRequestParts<Arc<Api>> for Caller {
             address: peer.ip(),
             most: api.deploy.failed_keys_per_minute,
         };
-        let key = auth::authenticate(&parts.headers, &app.builder_keys, failures)?.clone();
+        let tree = api.releases.state().tree(&app.prefix);
+        let configured = app.builder_keys.iter();
+        let keys = configured
+            .filter(|key| !tree.keys().is_revoked(&key.hash))
+            .chain(tree.keys().added());
+        let key = auth::authenticate(&parts.headers, keys, failures)?.clone();
         let request = parts
             .headers
             .get(REQUEST_ID)

@@ -5,14 +5,13 @@
     reason = "what utoipa makes of a route's parameters"
 )]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
@@ -21,16 +20,16 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apps::App;
+use super::caller::Caller;
 use super::error::{ApiError, ErrorBody};
-use super::{Api, auth, receive, serve};
-use crate::audit::{self, Deed, Outcome};
+use super::{Api, receive, serve};
+use crate::audit::{self, Outcome};
 use crate::cause::chain;
 use crate::clock;
-use crate::config::{self, BuilderKeyHash, REQUEST_ID};
+use crate::config::{self, Scope};
 use crate::release::body::{self, decompress::Encoding};
 use crate::release::path::longest_under;
-use crate::release::{Actor, BeginError, Deploy, Intake, Order, Published, Rollout};
+use crate::release::{BeginError, Deploy, Intake, Order, Published, Rollout};
 use crate::tasks;
 
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -133,7 +132,7 @@ struct DeployQuery {
             "message": "invalid file path \"../x\": a path must not contain a `..` segment (line 1, offset 19, file 0)",
             "line": 1, "offset": 19, "file": {"index": 0, "path": null}, "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
         (status = 401, body = ErrorBody, example = json!({"error": "Invalid builder key", "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
-        (status = 403, body = ErrorBody, description = "No builder key is configured"),
+        (status = 403, body = ErrorBody, description = "No builder key is configured; the key may not publish, or not there"),
         (status = 408, body = ErrorBody, description = "The body stopped arriving, or took hours"),
         (status = 409, body = ErrorBody, description = "Bytes would change under a versioned name; a path would be file and directory; a deploy with this Idempotency-Key is running"),
         (status = 413, body = ErrorBody, description = "A limit, which is named, was exceeded"),
@@ -145,28 +144,19 @@ struct DeployQuery {
         (status = 507, body = ErrorBody, description = "The store is full")))]
 async fn deploy(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     query: Result<Query<DeployQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
     // All of this before the body is polled: hyper asks for it (100 Continue) with the first poll.
-    let failures = auth::Budget {
-        guard: &api.guard,
-        address: peer.ip(),
-        most: api.deploy.failed_keys_per_minute,
-    };
-    let key = auth::authenticate(request.headers(), &app.builder_keys, failures)?;
+    caller.may(Scope::Publish)?;
     let Query(query) = query.map_err(|_| ApiError::Query)?;
     let encoding = encoding(request.headers())?;
     check_length(request.headers(), api.deploy.max_body_bytes)?;
     let order = Order {
-        app: app.name.clone(),
-        prefix: app.prefix.clone(),
-        actor: Actor {
-            key: key.fingerprint(),
-            address: peer.ip().to_string(),
-        },
+        app: caller.app.name.clone(),
+        prefix: caller.app.prefix.clone(),
+        actor: caller.actor(),
         key_sha256: idempotency(request.headers())?,
         force: query.force,
         rollout: rollout(query.rollout)?,
@@ -179,13 +169,12 @@ async fn deploy(
             BeginError::Busy => ApiError::Busy,
             BeginError::Running => ApiError::Running,
         })?;
-    let deed = api
-        .audit
-        .begin(deed(&app, key, peer, request.headers(), &deploy))
-        .await?;
+    let deed = caller.deed("deploy", format!("{}/{}", caller.app.prefix, deploy.id()));
+    let deed = api.audit.begin(deed).await?;
     let job = Job {
         api: api.clone(),
-        app,
+        app: caller.app,
+        within: caller.key.paths,
         encoding,
         deploy,
         intake,
@@ -201,6 +190,8 @@ async fn deploy(
 struct Job {
     api: Arc<Api>,
     app: Arc<config::App>,
+    /// Where the key may publish.
+    within: Vec<String>,
     encoding: Encoding,
     deploy: Deploy,
     intake: Intake,
@@ -220,13 +211,22 @@ impl Job {
         let Job {
             api,
             app,
+            within,
             encoding,
             deploy,
             intake,
             deed,
         } = self;
+        let most = api.deploy.max_body_bytes;
+        let limits = body::Limits {
+            body_bytes: most,
+            files: api.deploy.max_files,
+            file_bytes: most,
+            path_bytes: longest_under(app.prefix.as_str()),
+            within,
+        };
         let published = tokio::select! {
-            published = publish(&api, &app, encoding, deploy, intake, reader) => published,
+            published = publish(&api, limits, encoding, deploy, intake, reader) => published,
             () = last_moment(&api) => Err(ApiError::Cut),
         };
         let (outcome, details) = match &published {
@@ -280,19 +280,13 @@ async fn last_moment(api: &Api) {
 
 async fn publish(
     api: &Api,
-    app: &config::App,
+    limits: body::Limits,
     encoding: Encoding,
     deploy: Deploy,
     mut intake: Intake,
     reader: receive::Reader,
 ) -> Result<Published, ApiError> {
-    let most = api.deploy.max_body_bytes;
-    let limits = body::Limits {
-        body_bytes: most,
-        files: api.deploy.max_files,
-        file_bytes: most,
-        path_bytes: longest_under(app.prefix.as_str()),
-    };
+    let most = limits.body_bytes;
     let reading = tasks::blocking("deploy-body", move || {
         let reader =
             body::decompress::decompress(encoding, reader).map_err(body::error::BodyError::Read)?;
@@ -348,26 +342,6 @@ pub fn replayed(mut response: Response, published: &Published) -> Response {
             .insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     response
-}
-
-fn deed(
-    app: &config::App,
-    key: &BuilderKeyHash,
-    peer: SocketAddr,
-    headers: &HeaderMap,
-    deploy: &Deploy,
-) -> Deed {
-    let request = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    Deed {
-        app: app.name.to_string(),
-        actor: audit::Actor {
-            key: Some(key.fingerprint()),
-            address: Some(peer.ip()),
-        },
-        action: "deploy",
-        resource: format!("{}/{}", app.prefix, deploy.id()),
-        request: request.map(str::to_owned),
-    }
 }
 
 /// All clients are no rollout.

@@ -1,33 +1,33 @@
 //! Drafts: a release is uploaded in parts, resumed at will, and published at once.
 
-mod caller;
+mod deed;
 pub mod failure;
 mod shapes;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::caller::{audited, caller, json, outcome};
+use self::deed::{audited, json, outcome};
 use self::shapes::{
     CompleteResponse, DeclareRequest, DeclareResponse, DraftState, FileState, OpenRequest, Opened,
     PublishRequest, PublishResponse,
 };
-use super::apps::App;
+use super::caller::Caller;
 use super::deploy::{deploy_response, log_end, replayed, rollout};
 use super::error::{ApiError, ErrorBody};
 use super::{Api, receive};
 use crate::audit::Outcome;
 use crate::cause::chain;
+use crate::config::Scope;
 use crate::release::draft::{DraftError, Upload};
 use crate::release::path::longest_under;
 use crate::release::{Order, ReleaseId};
@@ -80,11 +80,10 @@ struct PartPath {
     (status = 503, body = ErrorBody)))]
 async fn open(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let caller = caller(&api, app, peer, request.headers())?;
+    caller.may(Scope::Publish)?;
     let asked: OpenRequest = json(&api, request.into_body(), BODY_BYTES).await?;
     let longest = api.releases.drafts().longest();
     let seconds = asked.expires_in_seconds.unwrap_or(longest);
@@ -117,12 +116,10 @@ async fn open(
     (status = 503, body = ErrorBody)))]
 async fn show(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     path: Result<Path<DraftPath>, PathRejection>,
 ) -> Result<Json<DraftState>, ApiError> {
-    let caller = caller(&api, app, peer, &headers)?;
+    caller.may(Scope::Publish)?;
     let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
     let drafts = api.releases.drafts();
     Ok(Json(drafts.show(&caller.app, draft(&id)?).await?.into()))
@@ -137,12 +134,10 @@ async fn show(
     (status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn delete(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     path: Result<Path<DraftPath>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
-    let caller = caller(&api, app, peer, &headers)?;
+    caller.may(Scope::Publish)?;
     let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
     let id = draft(&id)?;
     let deed = caller.deed("draft-delete", format!("{}/{id}", caller.app.prefix));
@@ -174,12 +169,11 @@ async fn delete(
     (status = 413, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn declare(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     path: Result<Path<DraftPath>, PathRejection>,
     request: Request,
 ) -> Result<Json<DeclareResponse>, ApiError> {
-    let caller = caller(&api, app, peer, request.headers())?;
+    caller.may(Scope::Publish)?;
     let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
     let id = draft(&id)?;
     let asked: Option<DeclareRequest> = json(&api, request.into_body(), LIST_BYTES).await?;
@@ -188,6 +182,7 @@ async fn declare(
         rule: "a list of files",
     })?;
     let batch = batch.batch(longest_under(caller.app.prefix.as_str()))?;
+    caller.may_publish(batch.files.iter().map(|file| &file.path))?;
     let drafts = api.releases.drafts();
     let files = drafts.declare(&caller.app, id, &batch).await?;
     Ok(Json(files.into()))
@@ -213,13 +208,12 @@ async fn declare(
     (status = 503, body = ErrorBody), (status = 507, body = ErrorBody)))]
 async fn part(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     path: Result<Path<PartPath>, PathRejection>,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
     // All of this before the body is polled: hyper asks for it (100 Continue) with the first poll.
-    let caller = caller(&api, app, peer, request.headers())?;
+    caller.may(Scope::Publish)?;
     let Path(PartPath { id, upload, n }) = path.map_err(|_| ApiError::NotFound)?;
     let (id, upload) = (draft(&id)?, self::upload(&upload)?);
     let sha256 = content_sha256(request.headers())?;
@@ -251,12 +245,10 @@ async fn part(
     (status = 503, body = ErrorBody), (status = 507, body = ErrorBody)))]
 async fn complete(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    caller: Caller,
     path: Result<Path<UploadPath>, PathRejection>,
 ) -> Result<Json<CompleteResponse>, ApiError> {
-    let caller = caller(&api, app, peer, &headers)?;
+    caller.may(Scope::Publish)?;
     let Path(UploadPath { id, upload }) = path.map_err(|_| ApiError::NotFound)?;
     let (id, upload) = (draft(&id)?, self::upload(&upload)?);
     let drafts = api.releases.drafts();
@@ -286,12 +278,11 @@ async fn complete(
     (status = 503, body = ErrorBody), (status = 507, body = ErrorBody)))]
 async fn publish(
     State(api): State<Arc<Api>>,
-    App(app): App,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    caller: Caller,
     path: Result<Path<DraftPath>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let caller = caller(&api, app.clone(), peer, request.headers())?;
+    caller.may(Scope::Publish)?;
     let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
     let id = draft(&id)?;
     let asked: PublishRequest = json(&api, request.into_body(), BODY_BYTES).await?;
@@ -303,6 +294,12 @@ async fn publish(
         force: asked.force,
         rollout: rollout(asked.rollout)?,
     };
+    if !caller.key.paths.is_empty() {
+        // Others may have filled it with what this key could not.
+        let shown = api.releases.drafts().show(&caller.app, id).await?;
+        caller.may_publish(shown.files.iter().map(|file| &file.path))?;
+    }
+    let app = caller.app.clone();
     let deed = caller.deed("draft-publish", format!("{}/{id}", caller.app.prefix));
     let here = api.clone();
     let work = async move {

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::drafts::failure;
 use crate::audit::AuditError;
 use crate::cause::chain;
-use crate::config::REQUEST_ID;
+use crate::config::{self, REQUEST_ID, Scope};
 use crate::content::ContentError;
 use crate::release::body::error::{BodyError, Problem, Refusal};
 use crate::release::draft::DraftError;
@@ -55,6 +55,19 @@ pub enum ApiError {
     InvalidKey,
     #[error("Too many invalid builder keys")]
     TooManyKeys { retry_seconds: u64 },
+    #[error("This builder key has expired")]
+    ExpiredKey,
+    #[error("This builder key may not {}", .0.as_str())]
+    Scope(Scope),
+    #[error("Only a builder key without restrictions may change the keys")]
+    RestrictedKey,
+    #[error("This builder key may not publish there")]
+    Outside {
+        path: ReleasePath,
+        within: Vec<String>,
+    },
+    #[error("A builder key cannot revoke itself")]
+    OwnKey,
     #[error("Deploys are switched off: no builder key is configured")]
     DeploysOff,
     #[error("Invalid body")]
@@ -106,6 +119,8 @@ pub enum ApiError {
     Draft(#[from] DraftError),
     #[error("the deed cannot be recorded in the audit")]
     Audit(#[from] AuditError),
+    #[error("Invalid builder key")]
+    Key(#[from] config::ValueError),
     #[error("the releases are not known")]
     Unknown,
     #[error(transparent)]
@@ -141,10 +156,17 @@ impl ApiError {
                 StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
                 status => status,
             },
-            ApiError::MissingKey | ApiError::InvalidKey | ApiError::Token => {
-                StatusCode::UNAUTHORIZED
-            }
-            ApiError::DeploysOff | ApiError::Origin => StatusCode::FORBIDDEN,
+            ApiError::MissingKey
+            | ApiError::InvalidKey
+            | ApiError::ExpiredKey
+            | ApiError::Token => StatusCode::UNAUTHORIZED,
+            ApiError::DeploysOff
+            | ApiError::Scope(_)
+            | ApiError::RestrictedKey
+            | ApiError::Outside { .. }
+            | ApiError::Origin => StatusCode::FORBIDDEN,
+            ApiError::OwnKey => StatusCode::CONFLICT,
+            ApiError::Key(_) => StatusCode::BAD_REQUEST,
             ApiError::NotConfigured(_) => StatusCode::NOT_IMPLEMENTED,
             ApiError::NotFound | ApiError::ManifestNotFound => StatusCode::NOT_FOUND,
             ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -158,6 +180,10 @@ impl ApiError {
             ApiError::Refused(refusal) if refusal.limit().is_some() => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
+            ApiError::Refused(Refusal {
+                problem: Problem::Outside { .. },
+                ..
+            }) => StatusCode::FORBIDDEN,
             ApiError::Refused(_) => StatusCode::BAD_REQUEST,
             ApiError::Deploy(error) => publish_status(error),
             ApiError::Control(error) => control_status(error),
@@ -192,6 +218,12 @@ impl ApiError {
             ApiError::Body(rejection) => {
                 json!({ "error": self.to_string(), "message": rejection.body_text() })
             }
+            ApiError::Outside { path, within } => {
+                json!({ "error": self.to_string(), "path": path.as_str(), "within": within })
+            }
+            ApiError::Key(error) => {
+                json!({ "error": self.to_string(), "message": error.to_string() })
+            }
             ApiError::Audit(_) => json!({ "error": "Storage full" }),
             ApiError::Unknown | ApiError::Cut => json!({ "error": "Temporarily unavailable" }),
             ApiError::Content(ContentError::Range { .. }) => {
@@ -211,6 +243,10 @@ impl ApiError {
             | ApiError::InvalidKey
             | ApiError::TooManyKeys { .. }
             | ApiError::DeploysOff
+            | ApiError::ExpiredKey
+            | ApiError::Scope(_)
+            | ApiError::RestrictedKey
+            | ApiError::OwnKey
             | ApiError::NotConfigured(_)
             | ApiError::Token
             | ApiError::Origin
@@ -229,7 +265,7 @@ impl ApiError {
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         match self {
-            ApiError::MissingKey | ApiError::InvalidKey => {
+            ApiError::MissingKey | ApiError::InvalidKey | ApiError::ExpiredKey => {
                 headers.insert(
                     header::WWW_AUTHENTICATE,
                     HeaderValue::from_static("Bearer realm=\"seance\""),
@@ -261,6 +297,7 @@ fn refused(refusal: &Refusal) -> Value {
         Problem::DuplicatePath(_) | Problem::FileAndDirectory { .. } => "Conflicting file paths",
         Problem::Compression(_) => "Invalid compression",
         Problem::Limit(_) => "Body too large",
+        Problem::Outside { .. } => "This builder key may not publish there",
         Problem::WrongType { .. } | Problem::Missing(_) | Problem::DuplicateMember(_) => {
             "Invalid body"
         }
@@ -335,6 +372,7 @@ fn control_status(error: &ControlError) -> StatusCode {
     match error {
         ControlError::Log(_) => store_status(error),
         ControlError::NoRecord { .. } | ControlError::NothingSelected => StatusCode::NOT_FOUND,
+        ControlError::RevokedKey | ControlError::ManyKeys => StatusCode::CONFLICT,
         ControlError::TooFar { .. } | ControlError::Steps | ControlError::ManySteps => {
             StatusCode::BAD_REQUEST
         }

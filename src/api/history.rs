@@ -14,7 +14,8 @@ use crate::release::{Event, File, Record};
 pub struct Listed {
     record: u64,
     id: String,
-    /// `deploy`, `staged` (a deploy for a part of the clients), `rollback` or `spread` (rollout, halt, pin).
+    /// `deploy`, `staged` (a deploy for a part of the clients), `rollback`, `spread` (rollout, halt, pin),
+    /// `key-added` or `key-revoked`.
     kind: &'static str,
     /// The record that a rollback went back to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +77,8 @@ pub fn listed(record: &Record) -> Listed {
         Event::Staged { .. } => ("staged", None),
         Event::Rollback { to, .. } => ("rollback", Some(*to)),
         Event::Spread { .. } => ("spread", None),
+        Event::KeyAdded { .. } => ("key-added", None),
+        Event::KeyRevoked { .. } => ("key-revoked", None),
     };
     let mut versions: Vec<String> = deployed
         .files

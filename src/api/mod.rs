@@ -11,6 +11,7 @@ mod drafts;
 mod error;
 mod health;
 mod history;
+mod keys;
 mod receive;
 mod releases;
 mod serve;
@@ -55,7 +56,7 @@ pub struct State {
     pub signaling: Signaling,
     pub guard: Arc<Guard>,
     /// Keys of back ends that may make room tokens and look at the rooms.
-    pub signaling_keys: Vec<config::BuilderKeyHash>,
+    pub signaling_keys: Vec<config::BuilderKey>,
     pub apps: Vec<config::App>,
     pub deploy: config::Deploy,
     pub updates: config::Updates,
@@ -75,7 +76,7 @@ struct Api {
     background: Handle,
     draining: CancellationToken,
     signaling: Signaling,
-    signaling_keys: Vec<config::BuilderKeyHash>,
+    signaling_keys: Vec<config::BuilderKey>,
     apps: Apps,
     guard: Arc<Guard>,
     deploy: config::Deploy,
@@ -132,6 +133,7 @@ fn app_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(deploy::routes())
         .merge(releases::routes())
         .merge(drafts::routes())
+        .merge(keys::routes())
         .merge(updates::routes())
 }
 

@@ -23,7 +23,7 @@ use super::history::{Listed, Shown, listed, shown};
 use crate::audit::Outcome;
 use crate::cause::chain;
 use crate::clock;
-use crate::config;
+use crate::config::{self, Scope};
 use crate::release::{self, Command, Commander, Rollout, Selection, Step};
 use crate::systemd::message;
 
@@ -117,7 +117,7 @@ struct PinRequest {
 #[schema(example = json!({"record": 43, "timestamp": "2026-11-21T01:40:03.000Z", "changed": ["releases/latest.yml"],
     "removed": [], "left": [],
     "inForce": {"here": "now", "otherNodesWithinSeconds": 3, "cdn": "when its copies are written"}}))]
-struct Commanded {
+pub struct Commanded {
     record: u64,
     /// RFC 3339, UTC.
     timestamp: String,
@@ -150,6 +150,7 @@ async fn list(
     caller: Caller,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<List>, ApiError> {
+    caller.may(Scope::Read)?;
     let Query(query) = query.map_err(|_| ApiError::Query)?;
     let limit = query.limit.unwrap_or(LISTED).clamp(1, LISTED_MOST);
     let history = api
@@ -173,6 +174,7 @@ async fn show(
     caller: Caller,
     path: Result<Path<ReleasePathOf>, PathRejection>,
 ) -> Result<Json<Shown>, ApiError> {
+    caller.may(Scope::Read)?;
     let Path(ReleasePathOf { record }) = path.map_err(|_| ApiError::NotFound)?;
     let record = api.releases.record(&caller.app.prefix, record).await?;
     Ok(Json(shown(&record)))
@@ -304,14 +306,27 @@ impl From<PinRequest> for Command {
     }
 }
 
-/// Does what was ordered; what was tried is in the audit.
 async fn command(
     api: &Api,
     caller: &Caller,
     action: &'static str,
     order: Command,
 ) -> Result<Json<Commanded>, ApiError> {
-    let deed = api.audit.begin(caller.deed(action)).await?;
+    caller.may(Scope::Control)?;
+    execute(api, caller, action, order).await
+}
+
+/// Does what the caller may order; what was tried is in the audit.
+pub async fn execute(
+    api: &Api,
+    caller: &Caller,
+    action: &'static str,
+    order: Command,
+) -> Result<Json<Commanded>, ApiError> {
+    let deed = api
+        .audit
+        .begin(caller.deed(action, caller.app.prefix.to_string()))
+        .await?;
     let app = &caller.app;
     let by = Commander {
         app: app.name.clone(),

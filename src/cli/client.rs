@@ -145,6 +145,21 @@ impl Client {
     }
 }
 
+/// One call of a command that makes no others.
+pub fn ask(
+    remote: &Remote,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ClientError::Runtime)?;
+    let client = Client::new(remote)?;
+    runtime.block_on(client.call(method, path, body))
+}
+
 /// What a failure's body says, in one line.
 fn reason(body: &[u8]) -> String {
     let parsed: Result<Value, _> = serde_json::from_slice(body);

@@ -7,7 +7,7 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError, Remote};
+use super::client::{self, ClientError, Remote};
 
 #[derive(Subcommand)]
 pub enum Releases {
@@ -99,14 +99,9 @@ fn step(text: &str) -> Result<(Timestamp, u8), String> {
 }
 
 pub fn run(command: &Releases) -> Result<(), ClientError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ClientError::Runtime)?;
     let (output, method, path, body) = request(command);
-    let client = Client::new(&output.remote)?;
     let path = format!("/api/releases{path}");
-    let answer = runtime.block_on(client.call(method, &path, body.as_ref()))?;
+    let answer = client::ask(&output.remote, method, &path, body.as_ref())?;
     let text = match command {
         _ if output.json => format!("{answer}\n"),
         Releases::List { .. } => table(&answer),

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::types::{AppName, BuilderKeyHash, StorePrefix};
+use super::builder_key::BuilderKey;
+use super::types::{AppName, StorePrefix};
 use super::{ConfigError, checks, file};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
     pub name: AppName,
     pub prefix: StorePrefix,
-    pub builder_keys: Vec<BuilderKeyHash>,
+    pub builder_keys: Vec<BuilderKey>,
     /// Without a trailing `/`.
     pub cdn_endpoint: Option<String>,
     pub hosts: Vec<String>,
@@ -72,12 +73,20 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
     for host in &file.hosts {
         checks::host(&name, host)?;
     }
+    for key in &file.keys {
+        key.check().map_err(|source| ConfigError::Key {
+            app: name.clone(),
+            source,
+        })?;
+    }
+    let unrestricted = file.builder_key_hashes.into_iter();
+    let unrestricted = unrestricted.map(BuilderKey::unrestricted);
     Ok(App {
         prefix: match file.prefix {
             Some(prefix) => prefix,
             None => by_name().map_err(ConfigError::PrefixOfName)?,
         },
-        builder_keys: file.builder_key_hashes,
+        builder_keys: unrestricted.chain(file.keys).collect(),
         cdn_endpoint: file
             .cdn_endpoint
             .map(|endpoint| endpoint.trim_end_matches('/').to_owned()),

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::acme::AcmeFile;
+use super::builder_key::BuilderKey;
 use super::deny::Deny;
 use super::drafts::Drafts;
 use super::hosts::{Hosts, Https};
@@ -351,6 +352,9 @@ pub struct App {
     /// SHA-256 of the keys that may deploy; several, so that a key can be changed without a gap. `seance key new`
     /// makes a key and prints its hash. Without any, `/deploy` is switched off.
     pub builder_key_hashes: Vec<BuilderKeyHash>,
+    /// Keys that may do less: `[[apps.default.keys]]` with `hash`, and what narrows it. `seance key new --scope publish`
+    /// prints one.
+    pub keys: Vec<BuilderKey>,
     /// Base of the public addresses of the app's files, `https://bucket.sfo3.cdn.digitaloceanspaces.com`.
     /// Alias for the default app: `SPACES_CDN_ENDPOINT`.
     pub cdn_endpoint: Option<String>,

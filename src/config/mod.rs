@@ -3,6 +3,7 @@
 mod acme;
 mod apps;
 mod basic_auth;
+mod builder_key;
 mod certificates;
 mod checks;
 mod deny;
@@ -40,6 +41,7 @@ use serde::Serialize;
 pub use acme::{Acme, AcmeStorage, Binding};
 pub use apps::App;
 pub use basic_auth::{BasicAuth, PasswordHash, UserName};
+pub use builder_key::{BuilderKey, Scope, is_within};
 pub use certificates::{HostCertificate, HostError};
 pub use deny::{Deny, DenyMode};
 pub use drafts::Drafts;
@@ -58,7 +60,7 @@ pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
 pub use table::{HostName, Place, Table, TableError, TableRoute};
-pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, subscriber};
+pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, ValueError, subscriber};
 pub use user_files::{UserFileError, UserFiles, Users};
 
 pub struct Config {
@@ -176,7 +178,13 @@ pub enum ConfigError {
     #[error("`http.listen` is empty; the daemon would not be reachable")]
     NoListener,
     #[error("an app's name is its store prefix unless it has another one")]
-    PrefixOfName(#[source] types::ValueError),
+    PrefixOfName(#[source] ValueError),
+    #[error("apps.{app}.keys")]
+    Key {
+        app: AppName,
+        #[source]
+        source: ValueError,
+    },
     // The cause of this one repeats what it prints itself.
     #[error("`log.filter` is not a filter: {0}")]
     Filter(tracing_subscriber::filter::ParseError),

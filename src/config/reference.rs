@@ -58,6 +58,11 @@ fn section(text: &mut String, keys: &Keys, node: &Value, defaults: &Value, path:
         match keys.kind(child) {
             Kind::Map => map(text, keys, child, default, &below),
             Kind::List => {
+                // An entry of a list is made by its header.
+                let below = Path {
+                    exists: false,
+                    ..below
+                };
                 header(text, &below, true);
                 let item = keys.item(child).unwrap_or(&Value::Null);
                 section(text, keys, item, &Value::Null, &below);

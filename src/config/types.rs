@@ -63,6 +63,10 @@ pub enum ValueError {
     BuilderKeyHash(String),
     #[error("this is the SHA-256 of the empty key, which everybody has")]
     EmptyKey,
+    #[error("the name of a key has up to 255 bytes and no control characters")]
+    KeyName,
+    #[error("a key has up to 100 paths, each of 1 to 255 bytes")]
+    KeyPaths,
 }
 
 impl AppName {

@@ -126,7 +126,8 @@ impl Source {
         if let (Some(key), Some(app)) = (&self.builder_key, config.apps.first_mut())
             && app.builder_keys.is_empty()
         {
-            app.builder_keys.push(key.clone());
+            app.builder_keys
+                .push(config::BuilderKey::unrestricted(key.clone()));
         }
         Ok(config)
     }

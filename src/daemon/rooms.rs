@@ -13,7 +13,7 @@ use super::DaemonError;
 use crate::api;
 use crate::audit::Audit;
 use crate::cause::chain;
-use crate::config::Config;
+use crate::config::{BuilderKey, Config};
 use crate::edge::passwords::Passwords;
 use crate::edge::{Cabinet, Site, Upstreams};
 use crate::metrics::{self, Metrics};
@@ -94,7 +94,13 @@ impl Rooms {
             draining: self.draining.clone(),
             signaling: self.signaling.clone(),
             guard: self.guard.clone(),
-            signaling_keys: config.signaling.api_key_hashes.clone(),
+            signaling_keys: config
+                .signaling
+                .api_key_hashes
+                .iter()
+                .cloned()
+                .map(BuilderKey::unrestricted)
+                .collect(),
             apps: config.apps.clone(),
             deploy: config.deploy.clone(),
             updates: config.updates.clone(),

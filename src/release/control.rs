@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::index::Index;
+use super::keys::{KEYS_MOST, addition, revocation};
 use super::log::{Appended, LogError};
 use super::past::{Past, REACH, predecessor, rollback};
 use super::path::ReleasePath;
@@ -17,7 +18,7 @@ use super::spread::Spread;
 use super::state::{State, Tree};
 use crate::cause::chain;
 use crate::clock;
-use crate::config::{AppName, StorePrefix};
+use crate::config::{AppName, BuilderKey, BuilderKeyHash, StorePrefix};
 use crate::systemd;
 use crate::tasks;
 
@@ -58,6 +59,10 @@ pub enum Command {
     Unpin {
         which: Selection,
     },
+    /// From now on this key may do what it says.
+    AddKey(BuilderKey),
+    /// This key may do nothing any more, also where a configuration has it.
+    RevokeKey(BuilderKeyHash),
     /// Take the steps of all rollouts that are due.
     Advance,
 }
@@ -107,6 +112,10 @@ pub enum ControlError {
     NotThen(ReleasePath),
     #[error("`{0}` is pinned; unpin it first")]
     Pinned(ReleasePath),
+    #[error("this key was revoked; make another one")]
+    RevokedKey,
+    #[error("an app has up to {KEYS_MOST} such keys; revoke some")]
+    ManyKeys,
     #[error("nothing would change")]
     Unchanged,
     #[error("{RACES} other changes were made first")]
@@ -161,6 +170,8 @@ impl Command {
                 let deployed = rollback(&tree, &past(*to).await?, now)?;
                 return Ok((Event::Rollback { to: *to, deployed }, Vec::new()));
             }
+            Command::AddKey(key) => return Ok((addition(&tree, key, now)?, Vec::new())),
+            Command::RevokeKey(hash) => return Ok((revocation(&tree, hash)?, Vec::new())),
             Command::Rollout { which, rollout } => {
                 check_steps(rollout)?;
                 each(&which.of(&tree)?, |path| raise(&tree, path, rollout))

@@ -18,6 +18,7 @@ mod history;
 mod id;
 mod index;
 mod intake;
+mod keys;
 mod lint;
 mod log;
 mod manifest;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use super::id::{ContentKey, ReleaseId};
 use super::manifest;
 use super::path::ReleasePath;
-use crate::config::{AppName, StorePrefix};
+use crate::config::{AppName, BuilderKey, BuilderKeyHash, StorePrefix};
 
 /// Version of the record's form; raised when a reader of the old form would misunderstand the new one.
 pub const FORMAT: u32 = 1;
@@ -72,10 +72,23 @@ pub enum Event {
     Spread {
         spreads: Vec<SpreadOf>,
     },
+    KeyAdded {
+        key: BuilderKey,
+    },
+    KeyRevoked {
+        hash: BuilderKeyHash,
+    },
 }
 
 /// The kinds of [`Event`] that this version knows.
-const KINDS: &[&str] = &["deploy", "staged", "rollback", "spread"];
+const KINDS: &[&str] = &[
+    "deploy",
+    "staged",
+    "rollback",
+    "spread",
+    "key_added",
+    "key_revoked",
+];
 
 static NOTHING: Deployed = Deployed {
     files: Vec::new(),
@@ -257,7 +270,7 @@ impl Record {
     pub fn spreads(&self) -> &[SpreadOf] {
         match &self.event {
             Event::Spread { spreads } => spreads,
-            Event::Deploy(_) | Event::Staged { .. } | Event::Rollback { .. } => &[],
+            _ => &[],
         }
     }
 
@@ -267,7 +280,7 @@ impl Record {
             Event::Deploy(deployed)
             | Event::Staged { deployed, .. }
             | Event::Rollback { deployed, .. } => deployed,
-            Event::Spread { .. } => &NOTHING,
+            Event::Spread { .. } | Event::KeyAdded { .. } | Event::KeyRevoked { .. } => &NOTHING,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::keys::Keys;
 use super::path::ReleasePath;
 use super::record::{Deployed, Event, File, Record, Rollout, SpreadOf};
 use super::spread::{Spread, StagingId};
@@ -30,6 +31,8 @@ pub struct Tree {
     /// Of manifests that do not reach every client.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     spreads: BTreeMap<ReleasePath, Arc<Spread>>,
+    #[serde(default, skip_serializing_if = "Keys::is_empty")]
+    keys: Keys,
 }
 
 /// A file that is no longer published.
@@ -68,6 +71,10 @@ impl Tree {
         let (_, last, _) = times.select_nth_unstable(over);
         let last = *last;
         self.retired.retain(|_, retired| retired.at > last);
+    }
+
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// What a client of the update feed gets under `path`.
@@ -114,6 +121,8 @@ impl Tree {
                     self.spread(spread);
                 }
             }
+            Event::KeyAdded { key } => self.keys.add(key),
+            Event::KeyRevoked { hash } => self.keys.revoke(hash),
         }
     }
 

@@ -43,6 +43,7 @@ mod edge_tls;
 mod edge_websocket_http2;
 mod electron;
 mod journal;
+mod keys;
 mod layers;
 mod metrics;
 mod nix_units;

@@ -61,6 +61,11 @@ pub enum Problem {
     DuplicateMember(String),
     #[error("invalid file path {path:?}: {rule}")]
     Path { path: String, rule: PathError },
+    #[error("this key may publish to {}, not to `{path}`", within.join(", "))]
+    Outside {
+        path: ReleasePath,
+        within: Vec<String>,
+    },
     #[error("the path `{0}` stands twice in this deploy")]
     DuplicatePath(ReleasePath),
     #[error("`{file}` is a file here and also the directory of `{below}`")]

@@ -27,6 +27,7 @@ use self::error::{BodyError, Fault, FileName, Limit, Position, Problem, Refusal}
 use self::input::Input;
 use self::json::{Elements, Json, Members};
 use super::path::ReleasePath;
+use crate::config::is_within;
 
 /// What one deploy may hold.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of a path; see [`longest_under`](super::path::longest_under).
     pub path_bytes: usize,
+    /// Where files may go; see [`is_within`].
+    pub within: Vec<String>,
 }
 
 /// Where the files of a deploy go, one after the other: `start`, any number of `data`, `finish`.
@@ -193,10 +196,21 @@ impl<R: Read, S: Sink> Body<'_, R, S> {
             Ok(path) => path,
             Err(rule) => return Err(Fault::Refused(Problem::Path { path: text, rule }, at)),
         };
-        self.check_conflicts(&path)
+        self.check_place(&path)
+            .and_then(|()| self.check_conflicts(&path))
             .map_err(|problem| Fault::Refused(problem, at))?;
         self.paths.insert(path.clone());
         Ok(path)
+    }
+
+    fn check_place(&self, path: &ReleasePath) -> Result<(), Problem> {
+        if is_within(&self.limits.within, path.as_str()) {
+            return Ok(());
+        }
+        Err(Problem::Outside {
+            path: path.clone(),
+            within: self.limits.within.clone(),
+        })
     }
 
     /// Whether a store could hold this path beside those before it.

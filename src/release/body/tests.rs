@@ -16,6 +16,7 @@ const LIMITS: Limits = Limits {
     files: 1000,
     file_bytes: 1 << 30,
     path_bytes: 1024,
+    within: Vec::new(),
 };
 
 /// Keeps all files, and checks that the calls come in their order.

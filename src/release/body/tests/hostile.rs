@@ -279,6 +279,7 @@ fn each_limit_is_named_when_it_is_exceeded_and_not_before() {
         files: 2,
         file_bytes: 4,
         path_bytes: 1,
+        within: Vec::new(),
     };
     assert!(read_cut(body, &exact, &[7]).is_ok());
     let read = |limits: Limits| limit(read_cut(body, &limits, &[7]));

@@ -1,71 +1,17 @@
-//! Who asks for something about drafts, what they say, and the record of what they did.
+//! What is asked about drafts, and the record of what was done.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::de::DeserializeOwned;
 
+use super::super::Api;
 use super::super::error::ApiError;
-use super::super::{Api, auth};
-use crate::audit::{self, Deed, Outcome};
+use crate::audit::{Deed, Outcome};
 use crate::cause::chain;
-use crate::config::{self, BuilderKeyHash, REQUEST_ID};
-use crate::release::Actor;
-
-/// Who asks, and for which app.
-pub struct Caller {
-    pub app: Arc<config::App>,
-    key: BuilderKeyHash,
-    peer: SocketAddr,
-    request: Option<String>,
-}
-
-impl Caller {
-    pub fn actor(&self) -> Actor {
-        Actor {
-            key: self.key.fingerprint(),
-            address: self.peer.ip().to_string(),
-        }
-    }
-
-    pub fn deed(&self, action: &'static str, resource: String) -> Deed {
-        Deed {
-            app: self.app.name.to_string(),
-            actor: audit::Actor {
-                key: Some(self.key.fingerprint()),
-                address: Some(self.peer.ip()),
-            },
-            action,
-            resource,
-            request: self.request.clone(),
-        }
-    }
-}
-
-pub fn caller(
-    api: &Api,
-    app: Arc<config::App>,
-    peer: SocketAddr,
-    headers: &HeaderMap,
-) -> Result<Caller, ApiError> {
-    let failures = auth::Budget {
-        guard: &api.guard,
-        address: peer.ip(),
-        most: api.deploy.failed_keys_per_minute,
-    };
-    let key = auth::authenticate(headers, &app.builder_keys, failures)?.clone();
-    let request = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    Ok(Caller {
-        request: request.map(str::to_owned),
-        app,
-        key,
-        peer,
-    })
-}
 
 /// Does a deed and records it, also when the caller goes away meanwhile. `work` gives details for the record, and its
 /// result.
