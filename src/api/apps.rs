@@ -76,7 +76,7 @@ impl FromRequestParts<Arc<Api>> for App {
 }
 
 /// RFC 9110 §7.2: HTTP/2 sends `:authority` in place of Host.
-fn host(parts: &Parts) -> &str {
+pub fn host(parts: &Parts) -> &str {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     authority
         .or_else(|| parts.headers.get(header::HOST)?.to_str().ok())

@@ -49,6 +49,8 @@ pub enum ApiError {
     MethodNotAllowed,
     #[error("Invalid query")]
     Query,
+    #[error("The version is not a semantic version")]
+    Version,
     #[error("Missing builder key")]
     MissingKey,
     #[error("Invalid builder key")]
@@ -146,6 +148,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             ApiError::Query
+            | ApiError::Version
             | ApiError::Value { .. }
             | ApiError::IdempotencyKey
             | ApiError::ContentSha256
@@ -239,6 +242,7 @@ impl ApiError {
             | ApiError::ManifestNotFound
             | ApiError::MethodNotAllowed
             | ApiError::Query
+            | ApiError::Version
             | ApiError::MissingKey
             | ApiError::InvalidKey
             | ApiError::TooManyKeys { .. }

@@ -7,6 +7,7 @@ mod auth;
 mod caller;
 mod deploy;
 mod docs;
+mod download;
 mod drafts;
 mod error;
 mod health;
@@ -131,6 +132,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
 fn app_routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .merge(deploy::routes())
+        .merge(download::routes())
         .merge(releases::routes())
         .merge(drafts::routes())
         .merge(keys::routes())

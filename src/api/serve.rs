@@ -88,7 +88,7 @@ pub async fn file(
 }
 
 /// The client's place among all, which electron-updater sends with every poll.
-fn staging_id(headers: &HeaderMap) -> Option<StagingId> {
+pub fn staging_id(headers: &HeaderMap) -> Option<StagingId> {
     let id = headers.get("x-user-staging-id")?.to_str().ok()?; // what is no text is no place
     StagingId::parse(id)
 }
@@ -98,6 +98,15 @@ pub fn public_url(app: &config::App, path: &str) -> String {
     let base = app.cdn_endpoint.as_deref().unwrap_or_default();
     let prefix = utf8_percent_encode(app.prefix.as_str(), ESCAPED);
     format!("{base}/{prefix}/{}", utf8_percent_encode(path, ESCAPED))
+}
+
+/// Where a file is downloaded: the CDN once it has all files, else here.
+pub fn address(api: &Api, app: &config::App, path: &str) -> String {
+    if app.cdn_endpoint.is_some() && api.releases.health().unprojected == 0 {
+        return public_url(app, path);
+    }
+    let prefix = utf8_percent_encode(app.prefix.as_str(), ESCAPED);
+    format!("/{prefix}/{}", utf8_percent_encode(path, ESCAPED))
 }
 
 /// Where to send a download instead. CDNs answer several ranges wrongly, so those stay here; so does everything while

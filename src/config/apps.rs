@@ -14,6 +14,8 @@ pub struct App {
     /// Without a trailing `/`.
     pub cdn_endpoint: Option<String>,
     pub hosts: Vec<String>,
+    /// For people.
+    pub display_name: Option<String>,
 }
 
 /// The default app first.
@@ -73,6 +75,9 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
     for host in &file.hosts {
         checks::host(&name, host)?;
     }
+    if let Some(shown) = &file.display_name {
+        checks::display_name(&name, shown)?;
+    }
     for key in &file.keys {
         key.check().map_err(|source| ConfigError::Key {
             app: name.clone(),
@@ -95,6 +100,9 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
             .into_iter()
             .map(|host| host.to_ascii_lowercase())
             .collect(),
+        display_name: file
+            .display_name
+            .or_else(|| (!name.is_default()).then(|| name.to_string())),
         name,
     })
 }

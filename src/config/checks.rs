@@ -52,6 +52,18 @@ pub fn host(app: &AppName, host: &str) -> Result<(), ConfigError> {
     })
 }
 
+/// A heading of one line.
+pub fn display_name(app: &AppName, shown: &str) -> Result<(), ConfigError> {
+    let length = shown.chars().count();
+    if (1..=80).contains(&length)
+        && !shown.trim().is_empty()
+        && !shown.chars().any(char::is_control)
+    {
+        return Ok(());
+    }
+    Err(ConfigError::DisplayName { app: app.clone() })
+}
+
 pub fn is_host(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -360,4 +360,8 @@ pub struct App {
     pub cdn_endpoint: Option<String>,
     /// Host names on which the app's routes need no `/apps/<name>`.
     pub hosts: Vec<String>,
+    /// What people call the product, on its download page; at most 80 characters. By default the app's name, and nothing
+    /// for the default app.
+    #[schemars(example = &"Notes")]
+    pub display_name: Option<String>,
 }

@@ -60,7 +60,7 @@ pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
 pub use table::{HostName, Place, Table, TableError, TableRoute};
-pub use types::{AppName, BuilderKeyHash, REQUEST_ID, StorePrefix, ValueError, subscriber};
+pub use types::{AppName, BuilderKeyHash, Encrypted, REQUEST_ID, StorePrefix, ValueError, subscriber};
 pub use user_files::{UserFileError, UserFiles, Users};
 
 pub struct Config {
@@ -135,6 +135,8 @@ pub enum ConfigError {
     Origin { key: &'static str, value: String },
     #[error("`apps.{app}.hosts`: `{host}` is not a host name")]
     Host { app: AppName, host: String },
+    #[error("`apps.{app}.display_name` has to be 1 to 80 characters on one line")]
+    DisplayName { app: AppName },
     #[error("`acme.contact` is `{value}`; it has to be one mail address")]
     Contact { value: String },
     #[error(

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The name of a request in the log and the audit: set on the request for the handlers, on the answer for the client.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Whether the client's own connection is encrypted: set on the request for the handlers.
+#[derive(Clone, Copy, Debug)]
+pub struct Encrypted(pub bool);
+
 /// App names appear in URLs and metrics.
 const APP_NAME_MOST: usize = 63;
 /// A prefix and a path together stay under the 1024 bytes of an S3 key.
@@ -20,6 +24,7 @@ const RESERVED: &[&str] = &[
     "api",
     "apps",
     "deploy",
+    "download",
     "health",
     "openapi.json",
     "signaling",

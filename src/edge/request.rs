@@ -20,7 +20,7 @@ use super::client::{self, Client};
 use super::deny::Denial;
 use super::gate::{Arrival, Verdict, Way};
 use super::{Shared, Site, measure, websocket};
-use crate::config::REQUEST_ID;
+use crate::config::{Encrypted, REQUEST_ID};
 
 pub async fn answer(
     shared: Arc<Shared>,
@@ -125,6 +125,8 @@ async fn route(
 ) -> Response<Body> {
     request.headers_mut().insert(REQUEST_ID, id.clone());
     request.extensions_mut().insert(ConnectInfo(peer));
+    let encrypted = client.as_ref().is_some_and(|client| client.tls);
+    request.extensions_mut().insert(Encrypted(encrypted));
     let request = request.map(Body::new);
     let answered = async {
         match &client {

@@ -207,7 +207,7 @@ impl Intake {
         let all = self.inlined + bytes.len();
         // What is only hashed was perhaps cut.
         let kept = self.store
-            && path.is_manifest()
+            && path.is_inlined()
             && all <= ALL_INLINE_BYTES
             && std::str::from_utf8(bytes).is_ok();
         kept.then(|| {

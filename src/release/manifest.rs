@@ -1,10 +1,12 @@
 //! What a manifest says, in the terms that all formats share: a version, and files that clients will fetch.
 
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::path::{ReleasePath, normalised};
+use super::tauri;
 
 /// A manifest as far as it can be held against the files it names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub struct Manifest {
     pub differential: bool,
     /// Whether its format has a version at all.
     pub versioned: bool,
+    /// What is new, in plain text or Markdown.
+    pub notes: Option<String>,
+    /// When it was published, by its own word.
+    pub date: Option<Timestamp>,
 }
 
 /// A file that a manifest names, by a URL relative to the manifest.
@@ -68,6 +74,8 @@ pub fn parse(path: &ReleasePath, bytes: &[u8]) -> Option<Result<Manifest, Manife
             squirrel(text)
         } else if name == "version.json" {
             version(text)
+        } else if path.is_tauri_manifest() {
+            tauri(text)
         } else {
             velopack(text)
         }
@@ -100,6 +108,27 @@ fn is_channel(bytes: &[u8]) -> bool {
     })
 }
 
+/// In electron-builder's manifests: a text, or one for each version.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Notes {
+    Text(String),
+    Versions(Vec<VersionNote>),
+    Other(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct VersionNote {
+    note: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Text(String),
+    Other(IgnoredAny),
+}
+
 /// `latest[-mac|-linux[-arch]].yml` of electron-builder.
 fn electron(name: &str, text: &str) -> Result<Manifest, ManifestError> {
     #[derive(Deserialize)]
@@ -110,6 +139,11 @@ fn electron(name: &str, text: &str) -> Result<Manifest, ManifestError> {
         files: Vec<Entry>,
         path: Option<String>,
         sha512: Option<String>,
+        // Nothing that clients need: whatever stands in them, the rest counts.
+        #[serde(default)]
+        release_notes: Option<Notes>,
+        #[serde(default)]
+        release_date: Option<Text>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -148,6 +182,16 @@ fn electron(name: &str, text: &str) -> Result<Manifest, ManifestError> {
         for_mac: name.ends_with("-mac.yml"),
         differential: true,
         versioned: true,
+        notes: match channel.release_notes {
+            Some(Notes::Text(text)) => Some(text),
+            // The newest version's stand first.
+            Some(Notes::Versions(notes)) => notes.into_iter().find_map(|version| version.note),
+            Some(Notes::Other(_)) | None => None,
+        },
+        date: match channel.release_date {
+            Some(Text::Text(text)) => text.parse().ok(), // no time, no date
+            Some(Text::Other(_)) | None => None,
+        },
     })
 }
 
@@ -213,6 +257,25 @@ fn velopack(text: &str) -> Result<Manifest, ManifestError> {
     Ok(manifest)
 }
 
+/// Tauri's static JSON. Its signatures are those of the files that it names, and say nothing about their bytes here.
+fn tauri(text: &str) -> Result<Manifest, ManifestError> {
+    let document: tauri::Document = serde_json::from_str(text).map_err(ManifestError::Json)?;
+    let names = document.platforms.into_values();
+    Ok(Manifest {
+        versions: vec![document.version.trim_start_matches('v').to_owned()],
+        names: names
+            .map(|bundle| Named {
+                url: bundle.url,
+                ..Named::default()
+            })
+            .collect(),
+        versioned: true,
+        notes: document.notes,
+        date: document.pub_date.and_then(|date| date.parse().ok()), // no time, no date
+        ..Manifest::default()
+    })
+}
+
 /// `version.json`: an object of the product's own making; a `version` in it has to be one.
 fn version(text: &str) -> Result<Manifest, ManifestError> {
     #[derive(Deserialize)]
@@ -247,129 +310,28 @@ pub fn resolve(manifest: &ReleasePath, url: &str) -> Option<String> {
     Some(normalised(&segments.join("/")).into_owned())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(text: &str) -> ReleasePath {
-        ReleasePath::parse(text).unwrap()
+/// The published path that `url` means: beside `manifest`, or as a whole address that ends like one of ours. Of another
+/// server's file that is called the same it says so too.
+pub fn published(
+    manifest: &ReleasePath,
+    url: &str,
+    is_published: impl Fn(&str) -> bool,
+) -> Option<String> {
+    if let Some(path) = resolve(manifest, url) {
+        return Some(path);
     }
-
-    #[test]
-    fn an_electron_builder_manifest_is_read_with_all_it_names() {
-        let text = "version: 1.4.0\nfiles:\n  - url: Seance-1.4.0-arm64-mac.zip\n    sha512: QUJD\n    size: 12\n  - \
-                    url: Seance-1.4.0-arm64.dmg\n    sha512: REVG\n    size: 34\npath: \
-                    Seance-1.4.0-arm64-mac.zip\nsha512: QUJD\nreleaseDate: '2026-11-02T10:00:00.000Z'\nstagingPercentage: 10\n";
-        let manifest = parse(
-            &path("releases/darwin-arm64/latest-mac.yml"),
-            text.as_bytes(),
-        )
-        .unwrap()
-        .unwrap();
-        assert_eq!(manifest.versions, ["1.4.0"]);
-        assert!(manifest.for_mac && manifest.differential);
-        let names: Vec<_> = manifest
-            .names
-            .iter()
-            .map(|named| (named.url.as_str(), named.size))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                ("Seance-1.4.0-arm64-mac.zip", Some(12)),
-                ("Seance-1.4.0-arm64.dmg", Some(34))
-            ]
-        );
-        assert_eq!(
-            manifest.names[0].hash,
-            Hash::Sha512Base64("QUJD".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_squirrel_releases_file_is_read_line_by_line() {
-        let sha1 = "94689FEDE03FED7AB59C24337673A27837F0C3EC";
-        let text = format!(
-            "\u{feff}{sha1} Seance-1.0.0-full.nupkg 1004502\r\n# comment\r\n{sha1} Seance-1.1.0-delta.nupkg 5 # 10%\n"
-        );
-        let manifest = parse(&path("releases/win32/RELEASES"), text.as_bytes())
-            .unwrap()
-            .unwrap();
-        let names: Vec<_> = manifest
-            .names
-            .iter()
-            .map(|named| (named.url.as_str(), named.size))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                ("Seance-1.0.0-full.nupkg", Some(1_004_502)),
-                ("Seance-1.1.0-delta.nupkg", Some(5))
-            ]
-        );
-        let broken = parse(&path("releases/win32/RELEASES"), b"abc def\n").unwrap();
-        assert!(matches!(broken, Err(ManifestError::Releases(1))));
-    }
-
-    #[test]
-    fn a_velopack_feed_is_read() {
-        let text = r#"{"Assets":[{"PackageId":"Seance","Version":"1.0.1","Type":"Full","FileName":"Seance-1.0.1-full.nupkg","SHA1":"00","SHA256":"AB","Size":7}]}"#;
-        let manifest = parse(&path("releases/releases.win.json"), text.as_bytes())
-            .unwrap()
-            .unwrap();
-        assert_eq!(manifest.versions, ["1.0.1"]);
-        assert_eq!(manifest.names[0].hash, Hash::Sha256Hex("AB".to_owned()));
-    }
-
-    #[test]
-    fn names_are_resolved_beside_their_manifest() {
-        let manifest = path("releases/darwin-arm64/latest-mac.yml");
-        for (url, resolved) in [
-            ("Seance-1.zip", Some("releases/darwin-arm64/Seance-1.zip")),
-            (
-                "My%20App-1.zip?x=1",
-                Some("releases/darwin-arm64/My App-1.zip"),
-            ),
-            ("../win/Seance.exe", Some("releases/win/Seance.exe")),
-            (
-                "Se%CC%81ance.zip",
-                Some("releases/darwin-arm64/S\u{e9}ance.zip"),
-            ),
-            ("https://elsewhere.example/Seance-1.zip", None),
-        ] {
-            assert_eq!(resolve(&manifest, url).as_deref(), resolved, "{url}");
-        }
-    }
-
-    #[test]
-    fn only_manifests_are_parsed() {
-        assert!(parse(&path("releases/x/Seance-1.0.0.zip"), b"").is_none());
-        for (name, text) in [
-            ("builder-debug", "x: 1"),
-            ("settings", "hello: 1"),
-            ("settings", "version: 1"),
-            ("settings", "["),
-        ] {
-            let name = format!("releases/x/{name}.yml");
-            assert!(parse(&path(&name), text.as_bytes()).is_none(), "{text}");
-        }
-        let canary = b"version: 1.0.0\npath: a.exe\nsha512: QUJD\n";
-        assert!(parse(&path("releases/x/canary.yml"), canary).is_some_and(|read| read.is_ok()));
-        assert!(parse(&path("releases/x/beta.yml"), b"hello: 1").is_some_and(|read| read.is_err()));
-        assert!(
-            parse(&path("releases/x/latest.yml"), b"- a\n- b\n")
-                .unwrap()
-                .is_err()
-        );
-        assert!(
-            parse(&path("releases/x/latest.yml"), &[0xff])
-                .unwrap()
-                .is_err()
-        );
-        assert!(
-            parse(&path("releases/version.json"), b"{}")
-                .unwrap()
-                .is_ok()
-        );
-    }
+    let address = url.split(['?', '#']).next().unwrap_or_default();
+    let address = percent_decode_str(address).decode_utf8_lossy();
+    let address = normalised(&address);
+    address.match_indices('/').find_map(|(at, _)| {
+        let end = address.get(at + 1..)?;
+        let path = match end.strip_prefix("updates/") {
+            Some(name) => format!("releases/{name}"),
+            None => end.to_owned(),
+        };
+        (path.starts_with("releases/") && is_published(&path)).then_some(path)
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,9 @@
 //! what is served moves from one fold to the next in one step (`index`, `state`), and because content that any
 //! record names is never deleted (`collector`). The public copies for a CDN follow behind (`projection`).
 
+mod artifact;
 pub mod body;
+mod catalog;
 mod checks;
 mod collector;
 mod control;
@@ -32,6 +34,7 @@ mod snapshot;
 mod spread;
 mod staging;
 mod state;
+pub mod tauri;
 mod tree;
 
 use std::collections::HashSet;
@@ -43,6 +46,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use artifact::{Arch, Format, Installer, System};
+pub use catalog::{Catalog, Notes, Offer, parse_version};
 pub use control::{Command, Commander, ControlError, Executed, Selection};
 pub use history::History;
 pub use index::Synced;
@@ -55,6 +60,7 @@ pub use spread::StagingId;
 pub use staging::StagingError;
 pub use state::{State, Tree};
 
+use self::catalog::Catalogs;
 use self::collector::Collector;
 use self::draft::{Drafts, Sweeper};
 use self::figures::Figures;
@@ -69,7 +75,7 @@ use crate::clock;
 use crate::config::{self, AppName, Lint, StorePrefix};
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 
 /// The releases of all apps of this daemon. Cheap to clone.
 #[derive(Clone)]
@@ -87,6 +93,7 @@ struct Shared {
     patience: Duration,
     running: Arc<Mutex<HashSet<RunningKey>>>,
     projected: Arc<AtomicU64>,
+    catalogs: Catalogs,
     figures: Figures,
     drafts: Drafts,
 }
@@ -214,6 +221,7 @@ impl Releases {
                 patience,
                 running: Arc::default(),
                 projected,
+                catalogs: Catalogs::default(),
                 figures,
                 drafts: Drafts::new(drafting, drafts),
             }),
@@ -232,6 +240,19 @@ impl Releases {
     /// What is published under a prefix now.
     pub fn tree(&self, prefix: &StorePrefix) -> Arc<Tree> {
         self.state().tree(prefix)
+    }
+
+    /// What people can download under a prefix; `None` when the making of it was cut.
+    pub async fn catalog(&self, prefix: &StorePrefix) -> Option<Arc<Catalog>> {
+        let tree = self.tree(prefix);
+        if let Some(known) = self.shared.catalogs.get(prefix, &tree) {
+            return Some(known);
+        }
+        let of = tree.clone();
+        let made = tasks::blocking("release-catalog", move || Arc::new(Catalog::of(&of))).await;
+        let catalog = made.ok()?; // it told of its panic itself
+        self.shared.catalogs.put(prefix, &tree, &catalog);
+        Some(catalog)
     }
 
     pub fn synced(&self) -> Synced {

@@ -166,7 +166,7 @@ pub struct File {
     pub cache_control: String,
     /// When these bytes were first published under this path.
     pub modified: Timestamp,
-    /// The bytes themselves, for a small manifest: it is polled, and is served while the store is away.
+    /// The bytes themselves, for a small file that clients poll for: it is served while the store is away.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "inline")]
     pub inline: Option<Bytes>,
     /// Whether the record before already had the same file under this path, so that its public copy is

@@ -22,6 +22,7 @@ mod deploy_killed;
 mod deploy_order;
 mod deploy_rules;
 mod domains;
+mod download_page;
 mod downloads;
 mod drafts;
 mod drafts_expired;

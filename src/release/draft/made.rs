@@ -73,7 +73,7 @@ impl Drafts {
             size: bytes.len() as u64,
             sha256: [0; 32],
             sha512: [0; 64],
-            inline: Some(bytes.clone()).filter(|_| path.is_manifest()),
+            inline: Some(bytes.clone()).filter(|_| path.is_inlined()),
         };
         let sha256 = digest(&SHA256, &bytes);
         staged.sha256.copy_from_slice(sha256.as_ref());

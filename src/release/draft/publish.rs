@@ -140,7 +140,7 @@ impl Drafts {
                     }
                 },
             };
-            if file.inline.is_none() && path.is_manifest() && file.size <= INLINE_BYTES as u64 {
+            if file.inline.is_none() && path.is_inlined() && file.size <= INLINE_BYTES as u64 {
                 let bytes = self.store().read(&file.content.key(), INLINE_BYTES).await?;
                 file.inline = Some(bytes).filter(|bytes| std::str::from_utf8(bytes).is_ok());
             }
@@ -173,7 +173,7 @@ impl Stock {
         };
         match (self.published.get(upload), self.done.get(upload), number) {
             (Some(file), _, _) => {
-                let inline = file.inline.clone().filter(|_| path.is_manifest());
+                let inline = file.inline.clone().filter(|_| path.is_inlined());
                 Ok(staged(file.content, file.sha512, inline))
             }
             (None, Some(done), Some(number)) => Ok(staged(content(id, number), done.sha512, None)),

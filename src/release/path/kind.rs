@@ -12,7 +12,7 @@ const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 impl ReleasePath {
     /// Whether clients poll this file to learn of a release: an electron-updater channel file
     /// (`latest-mac.yml`, any `<channel>[-mac|-linux[-arch]].yml` below `releases/`), `version.json`,
-    /// Squirrel's `RELEASES*` or Velopack's `releases.*.json`. It goes live after what it names.
+    /// Squirrel's `RELEASES*`, Velopack's `releases.*.json` or Tauri's static JSON. It goes live after what it names.
     pub fn is_manifest(&self) -> bool {
         let name = self.file_name();
         if let Some(channel) = name.strip_suffix(".yml") {
@@ -27,6 +27,30 @@ impl ReleasePath {
             || (name.starts_with("releases.")
                 && name.ends_with(".json")
                 && name.len() > "releases..json".len())
+            || self.is_tauri_manifest()
+    }
+
+    /// Whether this is Tauri's static JSON: `latest.json`, `beta.json` or `alpha.json` below `releases/`, of any channel
+    /// in a directory called `tauri`.
+    pub fn is_tauri_manifest(&self) -> bool {
+        let known = matches!(self.file_name(), "latest.json" | "beta.json" | "alpha.json");
+        let mut directories = self
+            .as_str()
+            .strip_prefix("releases/")
+            .unwrap_or_default()
+            .rsplit('/')
+            .skip(1);
+        self.as_str().starts_with("releases/")
+            && (known || self.file_name().ends_with(".json") && directories.next() == Some("tauri"))
+    }
+
+    /// Whether its bytes are wanted while clients poll: a manifest, the signature of a bundle, notes beside one.
+    pub fn is_inlined(&self) -> bool {
+        let polled = || {
+            self.as_str().starts_with("releases/")
+                && (self.file_name() == "notes.md" || self.extension().as_deref() == Some("sig"))
+        };
+        self.is_manifest() || polled()
     }
 
     /// Whether electron-updater polls it: the only manifests that can hold a share of clients.

@@ -94,6 +94,9 @@ fn manifests_are_told_from_artefacts() {
         "releases/win/RELEASES-x64",
         "releases/win/releases.win.json",
         "feed/latest.yml",
+        "releases/latest.json",
+        "releases/darwin-aarch64/beta.json",
+        "releases/tauri/canary.json",
     ] {
         assert!(path(manifest).is_manifest(), "{manifest}");
         assert_eq!(path(manifest).cache_control(), "no-cache", "{manifest}");
@@ -104,6 +107,9 @@ fn manifests_are_told_from_artefacts() {
         "releases/releases.json",
         "web/data.json",
         "releases/x.yaml",
+        "releases/canary.json",
+        "web/latest.json",
+        "web/tauri/x.json",
     ] {
         assert!(!path(file).is_manifest(), "{file}");
     }

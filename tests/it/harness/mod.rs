@@ -3,6 +3,7 @@
 pub mod acme;
 pub mod browser;
 pub mod bucket;
+pub mod chromium;
 pub mod command;
 mod daemon;
 pub mod draft;
