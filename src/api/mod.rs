@@ -10,6 +10,7 @@ mod docs;
 mod download;
 mod drafts;
 mod error;
+mod feeds;
 mod health;
 mod history;
 mod keys;
@@ -133,6 +134,7 @@ fn app_routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .merge(deploy::routes())
         .merge(download::routes())
+        .merge(feeds::routes())
         .merge(releases::routes())
         .merge(drafts::routes())
         .merge(keys::routes())

@@ -60,7 +60,9 @@ pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
 pub use table::{HostName, Place, Table, TableError, TableRoute};
-pub use types::{AppName, BuilderKeyHash, Encrypted, REQUEST_ID, StorePrefix, ValueError, subscriber};
+pub use types::{
+    AppName, BuilderKeyHash, Encrypted, REQUEST_ID, StorePrefix, ValueError, subscriber,
+};
 pub use user_files::{UserFileError, UserFiles, Users};
 
 pub struct Config {

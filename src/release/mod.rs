@@ -32,6 +32,7 @@ mod record;
 mod services;
 mod snapshot;
 mod spread;
+pub mod squirrel;
 mod staging;
 mod state;
 pub mod tauri;

@@ -43,6 +43,7 @@ mod edge_proxy_http2;
 mod edge_tls;
 mod edge_websocket_http2;
 mod electron;
+mod feeds;
 mod journal;
 mod keys;
 mod layers;
