@@ -17,7 +17,7 @@ use crate::harness::wait::wait_until;
 use crate::harness::{Builder, kill};
 
 /// Daemons killed side by side; each waits more than it works.
-const WORKERS: usize = 4;
+pub const WORKERS: usize = 4;
 
 /// Where a deploy was when it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ enum Phase {
 }
 
 /// A home in which `old` is published, at rest.
-fn home_with(old: &Files) -> tempfile::TempDir {
+pub fn home_with(old: &Files) -> tempfile::TempDir {
     let home = tempfile::tempdir().expect("a temporary directory");
     let daemon = Builder::at(home.path()).start();
     let answer = deploy(daemon.http, &daemon.builder_key(), old);
@@ -54,7 +54,7 @@ fn snapshot_head(home: &Path) -> u64 {
     snapshot["state"]["head"].as_u64().unwrap_or(0)
 }
 
-fn copy_of(home: &Path) -> tempfile::TempDir {
+pub fn copy_of(home: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a temporary directory");
     let status = Command::new("cp")
         .args(["-a", "--"])

@@ -1,10 +1,15 @@
 //! Drafts end: by their time, or because somebody said so; and what is left of them goes.
 
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Value, json};
 
-use crate::drafts::daemon;
+use crate::drafts::{PART, daemon};
+use crate::harness::Builder;
 use crate::harness::draft::{Client, sha256};
-use crate::harness::release::files;
+use crate::harness::release::{StoreDirectory, files, served};
 use crate::harness::wait::wait_until;
 
 #[test]
@@ -68,4 +73,177 @@ fn a_deleted_or_expired_draft_is_unknown() {
         );
         assert_eq!(answer.status, 400, "{}", answer.text());
     }
+}
+
+/// An id as it was given `days` ago.
+fn id_of(days: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let then = now.expect("a time") - Duration::from_secs(days * 86_400);
+    let ms = then.as_millis();
+    format!(
+        "{:08x}-{:04x}-7000-8000-00000000000{days}",
+        ms >> 16,
+        ms & 0xffff
+    )
+}
+
+/// Turns the draft `id` of a stopped daemon into one that was opened under the id `new`, and expires at another time.
+fn rewrite(store: &Path, id: &str, new: &str, expires: Option<&str>) {
+    let head = |id: &str| store.join(format!(".seance/drafts/heads/default/{id}.json"));
+    let text = std::fs::read_to_string(head(id)).expect("a head");
+    let mut text: Value = serde_json::from_str(&text).expect("JSON");
+    text["id"] = json!(new);
+    if let Some(expires) = expires {
+        text["expires"] = json!(expires);
+    }
+    std::fs::remove_file(head(id)).expect("it goes");
+    std::fs::write(head(new), text.to_string()).expect("it is written");
+    for above in [".seance/drafts", ".seance/content"] {
+        if store.join(above).join(id).exists() && id != new {
+            let moved = std::fs::rename(store.join(above).join(id), store.join(above).join(new));
+            moved.expect("it moves");
+        }
+    }
+}
+
+fn anything_below(directory: &Path) -> bool {
+    let found = Command::new("find")
+        .arg(directory)
+        .args(["-type", "f"])
+        .output();
+    !found.expect("find runs").stdout.is_empty()
+}
+
+#[test]
+fn what_is_left_of_expired_drafts_goes_and_what_they_published_stays() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let start = || {
+        Builder::at(home.path())
+            .env("SEANCE_DRAFTS__PART_BYTES", &PART.to_string())
+            .start()
+    };
+    let daemon = start();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let published = client.open();
+    let kept = files(&[("releases/kept.bin", b"kept")]);
+    client
+        .fill(
+            &published,
+            "",
+            &files(&[("releases/kept.bin", b"replaced")]),
+            PART,
+        )
+        .expect("answers");
+    client.fill(&published, "", &kept, PART).expect("answers");
+    assert_eq!(client.publish(&published).expect("an answer").status, 200);
+    let left = client.open();
+    client
+        .fill(&left, "", &files(&[("releases/gone.bin", b"gone")]), PART)
+        .expect("answers");
+    let declared = client.declare(
+        &left,
+        "",
+        &files(&[("releases/half.bin", &[1; PART + 1][..])]),
+    );
+    let upload = declared.json()["files"][0]["upload"]
+        .as_str()
+        .expect("an upload")
+        .to_owned();
+    assert_eq!(
+        client
+            .part(&left, &upload, 2, &[1])
+            .expect("an answer")
+            .status,
+        204
+    );
+    let young = client.open();
+    client
+        .fill(
+            &young,
+            "",
+            &files(&[("releases/young.bin", b"young")]),
+            PART,
+        )
+        .expect("answers");
+    daemon.stop();
+    let store = StoreDirectory::of(home.path());
+    let stray = store
+        .0
+        .join(format!(".seance/drafts/{}/parts/{upload}/00001", id_of(9)));
+    std::fs::create_dir_all(stray.parent().expect("a directory")).expect("a directory");
+    std::fs::write(&stray, b"stray").expect("a part without a draft");
+    for id in [&published, &left] {
+        rewrite(&store.0, id, id, Some("2026-01-01T00:00:00Z"));
+    }
+
+    let daemon = start();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    wait_until(
+        "nothing is left of them",
+        || {
+            let below = |id: &str| anything_below(&store.0.join(".seance/drafts").join(id));
+            let heads = store.names(".seance/drafts/heads/default");
+            (heads, below(&published) || below(&left) || stray.exists())
+        },
+        |(heads, any)| heads.len() == 1 && !any,
+    );
+    assert!(!anything_below(
+        &store.0.join(".seance/content").join(&left)
+    ));
+    assert_eq!(
+        store.names(&format!(".seance/content/{published}")).len(),
+        1
+    );
+    assert_eq!(
+        served(daemon.http, "releases/kept.bin"),
+        Some(b"kept".to_vec())
+    );
+    store.truth();
+    assert_eq!(client.publish(&young).expect("an answer").status, 200);
+    let answer = client.publish(&published).expect("an answer");
+    assert_eq!(answer.json()["record"], 1, "its record outlives the draft");
+}
+
+#[test]
+fn the_content_of_a_draft_that_is_open_for_days_stays() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let daemon = Builder::at(home.path()).start();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let id = client.open();
+    let release = files(&[("releases/a.bin", b"a"), ("releases/b.bin", b"b")]);
+    client.fill(&id, "", &release, PART).expect("answers");
+    daemon.stop();
+    let store = StoreDirectory::of(home.path());
+    let old = id_of(5);
+    rewrite(&store.0, &id, &old, None);
+    // Of a deploy that came to nothing, younger than the draft.
+    let leftover = store.0.join(format!(".seance/content/{}/0", id_of(4)));
+    std::fs::create_dir_all(leftover.parent().expect("a directory")).expect("a directory");
+    std::fs::write(&leftover, b"x").expect("a leftover");
+
+    let daemon = Builder::at(home.path()).start();
+    wait_until(
+        "leftovers are collected",
+        || leftover.exists(),
+        |there| !there,
+    );
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let answer = client.publish(&old).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(store.truth(), release);
+    assert_eq!(served(daemon.http, "releases/b.bin"), Some(b"b".to_vec()));
 }

@@ -26,6 +26,8 @@ mod download_page;
 mod downloads;
 mod drafts;
 mod drafts_expired;
+mod drafts_killed;
+mod drafts_nodes;
 mod drafts_refused;
 mod edge;
 mod edge_acme;

@@ -106,20 +106,26 @@ impl Client<'_> {
     /// Declares the files and sends what is missing; `None` as soon as a request is not answered.
     #[track_caller]
     pub fn fill(&self, id: &str, job: &str, files: &Files, part_bytes: usize) -> Option<()> {
+        self.fill_counting(id, job, files, part_bytes, &mut 0)
+    }
+
+    /// The same; counts the parts that it begins to send.
+    #[track_caller]
+    pub fn fill_counting(
+        &self,
+        id: &str,
+        job: &str,
+        files: &Files,
+        part_bytes: usize,
+        sent: &mut usize,
+    ) -> Option<()> {
         let body = declaration(job, files).to_string();
-        let declared = self.try_send(
-            "PUT",
-            &format!("/api/drafts/{id}/files"),
-            &[],
-            body.as_bytes(),
-        )?;
+        let path = format!("/api/drafts/{id}/files");
+        let declared = self.try_send("PUT", &path, &[], body.as_bytes())?;
         assert_eq!(declared.status, 200, "{}", declared.text());
-        for (file, content) in declared.json()["files"]
-            .as_array()
-            .expect("files")
-            .iter()
-            .zip(files.values())
-        {
+        let declared = declared.json();
+        let declared = declared["files"].as_array().expect("files");
+        for (file, content) in declared.iter().zip(files.values()) {
             if file["state"] == "present" {
                 continue;
             }
@@ -128,6 +134,7 @@ impl Client<'_> {
                 let n = n.as_u64().expect("a number");
                 let start = usize::try_from(n - 1).expect("a small number") * part_bytes;
                 let part = &content[start..content.len().min(start + part_bytes)];
+                *sent += 1;
                 let answer = self.part(id, upload, n, part)?;
                 assert_eq!(answer.status, 204, "{}", answer.text());
             }
