@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64_simd::STANDARD;
+use minisign_verify::PublicKey;
+
 use super::builder_key::BuilderKey;
 use super::types::{AppName, StorePrefix};
 use super::{ConfigError, checks, file};
@@ -16,6 +19,8 @@ pub struct App {
     pub hosts: Vec<String>,
     /// For people.
     pub display_name: Option<String>,
+    /// What signatures of a Tauri app have to be by.
+    pub tauri_public_key: Option<PublicKey>,
 }
 
 /// The default app first.
@@ -86,7 +91,15 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
     }
     let unrestricted = file.builder_key_hashes.into_iter();
     let unrestricted = unrestricted.map(BuilderKey::unrestricted);
+    let tauri_public_key = match &file.tauri_public_key {
+        Some(key) => {
+            let invalid = || ConfigError::TauriKey { app: name.clone() };
+            Some(tauri_key(key).ok_or_else(invalid)?)
+        }
+        None => None,
+    };
     Ok(App {
+        tauri_public_key,
         prefix: match file.prefix {
             Some(prefix) => prefix,
             None => by_name().map_err(ConfigError::PrefixOfName)?,
@@ -105,4 +118,11 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
             .or_else(|| (!name.is_default()).then(|| name.to_string())),
         name,
     })
+}
+
+/// Base64 of a minisign public key with its comment, as `tauri signer generate` prints it.
+fn tauri_key(text: &str) -> Option<PublicKey> {
+    // The caller tells what is wrong, and never more than that it is none.
+    let text = STANDARD.decode_to_vec(text.trim()).ok()?;
+    PublicKey::decode(std::str::from_utf8(&text).ok()?).ok()
 }

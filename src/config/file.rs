@@ -364,4 +364,7 @@ pub struct App {
     /// for the default app.
     #[schemars(example = &"Notes")]
     pub display_name: Option<String>,
+    /// The public key of a Tauri app, as it stands in its `tauri.conf.json` (`plugins.updater.pubkey`): drafts with
+    /// signatures that it does not verify are refused.
+    pub tauri_public_key: Option<String>,
 }

@@ -139,6 +139,10 @@ pub enum ConfigError {
     Host { app: AppName, host: String },
     #[error("`apps.{app}.display_name` has to be 1 to 80 characters on one line")]
     DisplayName { app: AppName },
+    #[error(
+        "`apps.{app}.tauri_public_key` is not a public key; it has to be what stands as `pubkey` in tauri.conf.json"
+    )]
+    TauriKey { app: AppName },
     #[error("`acme.contact` is `{value}`; it has to be one mail address")]
     Contact { value: String },
     #[error(

@@ -114,20 +114,8 @@ fn anything_below(directory: &Path) -> bool {
     !found.expect("find runs").stdout.is_empty()
 }
 
-#[test]
-fn what_is_left_of_expired_drafts_goes_and_what_they_published_stays() {
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let start = || {
-        Builder::at(home.path())
-            .env("SEANCE_DRAFTS__PART_BYTES", &PART.to_string())
-            .start()
-    };
-    let daemon = start();
-    let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+/// One that was published with a file replaced before, one with a whole upload and half of one, one that can be published.
+fn drafts(client: &Client<'_>) -> [String; 3] {
     let published = client.open();
     let kept = files(&[("releases/kept.bin", b"kept")]);
     client
@@ -169,11 +157,29 @@ fn what_is_left_of_expired_drafts_goes_and_what_they_published_stays() {
             PART,
         )
         .expect("answers");
+    [published, left, young]
+}
+
+#[test]
+fn what_is_left_of_expired_drafts_goes_and_what_they_published_stays() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let start = || {
+        Builder::at(home.path())
+            .env("SEANCE_DRAFTS__PART_BYTES", &PART.to_string())
+            .start()
+    };
+    let daemon = start();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let [published, left, young] = drafts(&client);
     daemon.stop();
     let store = StoreDirectory::of(home.path());
     let stray = store
         .0
-        .join(format!(".seance/drafts/{}/parts/{upload}/00001", id_of(9)));
+        .join(format!(".seance/drafts/{}/parts/x/00001", id_of(9)));
     std::fs::create_dir_all(stray.parent().expect("a directory")).expect("a directory");
     std::fs::write(&stray, b"stray").expect("a part without a draft");
     for id in [&published, &left] {

@@ -29,6 +29,7 @@ mod drafts_expired;
 mod drafts_killed;
 mod drafts_nodes;
 mod drafts_refused;
+mod drafts_signed;
 mod edge;
 mod edge_acme;
 mod edge_acme_killed;

@@ -13,6 +13,7 @@ mod merge;
 mod objects;
 mod publish;
 mod receive;
+mod signature;
 mod sweep;
 mod upload;
 

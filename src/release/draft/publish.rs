@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use minisign_verify::PublicKey;
 
 use super::objects::{self, content};
 use super::{DraftError, Drafts, Opened, Stock, Terms, Upload};
@@ -29,8 +30,9 @@ impl Drafts {
         }
         let opened = self.read(app, id).await?;
         let drafts = self.clone();
+        let key = app.tauri_public_key.clone();
         // A task of its own: a sender that goes away now must not leave it open whether a record was written.
-        let work = async move { drafts.make_true(&opened, order).await };
+        let work = async move { drafts.make_true(&opened, order, key.as_ref()).await };
         let room = &self.shared.room;
         let work = {
             let _entered = room.background.enter();
@@ -60,12 +62,22 @@ impl Drafts {
         }))
     }
 
-    async fn make_true(&self, opened: &Opened, order: Order) -> Result<Published, DraftError> {
+    async fn make_true(
+        &self,
+        opened: &Opened,
+        order: Order,
+        key: Option<&PublicKey>,
+    ) -> Result<Published, DraftError> {
         let (files, faults) = self.gather(opened).await?;
+        let tree = self.shared.room.index.state().tree(&opened.head.prefix);
+        let doubts = match key {
+            Some(key) => self.doubts(&files, &tree, key).await?,
+            None => Vec::new(),
+        };
         let terms = Terms {
             expires: opened.head.expires,
             faults,
-            doubts: Vec::new(),
+            doubts,
         };
         let room = &self.shared.room;
         let candidate = Candidate {
