@@ -1,5 +1,7 @@
 //! The API described: `openapi.json`, and Swagger UI to read and try it.
 
+mod failures;
+
 use std::io::Read as _;
 use std::sync::{Arc, LazyLock};
 
@@ -93,16 +95,32 @@ fn finish(document: &mut OpenApi) {
     );
     let paths = std::mem::take(&mut document.paths.paths);
     for (path, mut item) in paths {
-        if path.starts_with("/apps/{app}/") {
-            name_app(&mut item);
+        let named = path.starts_with("/apps/{app}/");
+        for operation in operations(&mut item) {
+            if named {
+                name_app(operation);
+            }
+            failures::complete(operation, named);
         }
         // OpenAPI has no sign for "and all below".
         document.paths.paths.insert(path.replace("{*", "{"), item);
     }
 }
 
-/// The routes of the default app once more, under the name of another.
-fn name_app(item: &mut PathItem) {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let operations = [
+        &mut item.get,
+        &mut item.head,
+        &mut item.post,
+        &mut item.put,
+        &mut item.patch,
+        &mut item.delete,
+    ];
+    operations.into_iter().flatten()
+}
+
+/// A route of the default app once more, under the name of another.
+fn name_app(operation: &mut Operation) {
     use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
     use utoipa::openapi::{ObjectBuilder, RefOr, Required, Type};
     let app = ParameterBuilder::new()
@@ -112,22 +130,9 @@ fn name_app(item: &mut PathItem) {
         .description(Some("Name of an app of the configuration"))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build();
-    let rename = |operation: &mut Option<Operation>| {
-        if let Some(operation) = operation {
-            operation
-                .parameters
-                .get_or_insert_default()
-                .insert(0, RefOr::T(app.clone()));
-            operation.operation_id = operation.operation_id.take().map(|id| format!("{id}OfApp"));
-        }
-    };
-    let operations = [
-        &mut item.get,
-        &mut item.post,
-        &mut item.put,
-        &mut item.delete,
-    ];
-    operations.into_iter().for_each(rename);
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.insert(0, RefOr::T(app));
+    operation.operation_id = operation.operation_id.take().map(|id| format!("{id}OfApp"));
 }
 
 /// Swagger UI

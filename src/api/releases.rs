@@ -144,7 +144,8 @@ struct InForce {
 /// Deploys and commands, the newest first.
 #[utoipa::path(get, path = "/api/releases", tag = "releases", operation_id = "releases", params(ListQuery),
     security(("builderKey" = []), ("bearer" = [])), responses(
-    (status = 200, body = List), (status = 401, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    (status = 200, body = List), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    (status = 503, body = ErrorBody)))]
 async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,

@@ -9,6 +9,7 @@
 mod harness;
 
 mod api_contract;
+mod api_described;
 mod audit;
 mod basic_auth;
 mod config;
