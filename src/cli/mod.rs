@@ -6,6 +6,7 @@ mod client;
 mod key;
 mod openapi;
 mod password_hash;
+mod publish;
 mod releases;
 mod signaling;
 mod trust;
@@ -61,6 +62,11 @@ enum Command {
     ///
     /// The password is asked for on the terminal, without showing it, or is the first line of standard input.
     PasswordHash,
+    /// Publish a build: what electron-builder or Tauri made, or a static site
+    ///
+    /// Exit codes: 0 done; 1 failed; 2 the command line, or the directory, is not right; 3 the build was refused by the
+    /// checks; 4 the daemon cannot be reached; 5 it does not take the key.
+    Publish(publish::Publish),
     /// What was published, and commands over it: rollback, rollout, halt, pin
     #[command(subcommand)]
     Releases(releases::Releases),
@@ -91,6 +97,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Openapi => openapi::run(),
         Command::Key(command) => key::run(&command)?,
         Command::PasswordHash => password_hash::run()?,
+        Command::Publish(arguments) => return Ok(publish::run(&arguments)),
         Command::Releases(command) => releases::run(&command)?,
         Command::Signaling(command) => signaling::run(command, &systemd::Environment::take()?)?,
         Command::Trust(arguments) => trust::run(arguments, systemd::Environment::take()?)?,
