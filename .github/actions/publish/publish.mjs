@@ -102,7 +102,7 @@ class Progress {
   constructor(silent) {
     this.silent = silent;
     this.begin("", 0);
-    this.timer = silent ? undefined : setInterval(() => this.say(this.line()), LINE);
+    this.timer = silent ? undefined : setInterval(() => this.total && this.say(this.line()), LINE);
     this.timer?.unref();
   }
 

@@ -92,7 +92,9 @@ impl Progress {
                 }
                 Form::Lines => {
                     tasks::pause(LINE).await;
-                    self.say(&self.line());
+                    if let Some(line) = self.line() {
+                        self.say(&line);
+                    }
                 }
                 Form::Silent => std::future::pending().await,
             }
@@ -122,10 +124,11 @@ impl Progress {
         self.say(&format!("again in {pause:.1} s: {what}: {error}"));
     }
 
-    fn line(&self) -> String {
+    /// `None` before there is anything to count.
+    fn line(&self) -> Option<String> {
         let stage = *self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         let done = self.done.load(Ordering::Relaxed);
-        line(stage.label, done, stage.total, stage.began.elapsed())
+        (stage.total > 0).then(|| line(stage.label, done, stage.total, stage.began.elapsed()))
     }
 }
 
