@@ -59,7 +59,7 @@ pub use routes::{Redirect, Respond, Route, Target};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
-pub use table::{HostName, Place, Table, TableError, TableRoute};
+pub use table::{HostName, HostRoutes, Place, Table, TableError, TableRoute};
 pub use types::{
     AppName, BuilderKeyHash, Encrypted, REQUEST_ID, StorePrefix, ValueError, subscriber,
 };

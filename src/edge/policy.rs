@@ -2,7 +2,7 @@
 //! loaded.
 
 mod cors;
-mod headers;
+pub mod headers;
 mod login;
 mod rate;
 
@@ -27,7 +27,7 @@ use crate::config::{Network, Route, UserFiles};
 pub struct Policy {
     allow: Option<Vec<Network>>,
     max_body_bytes: Option<u64>,
-    limiters: Vec<Limiter>,
+    limiters: Vec<Arc<Limiter>>,
     cors: Option<Cors>,
     login: Option<Login>,
     headers: Headers,
@@ -44,11 +44,12 @@ pub struct Passed {
 impl Policy {
     pub fn new(route: &Route, files: &UserFiles, passwords: &Passwords) -> Policy {
         let login = route.basic_auth.as_ref();
+        let limiters = route.rate_limits.iter();
         Policy {
             login: login.map(|auth| Login::new(auth, files, passwords)),
             allow: route.allow.clone(),
             max_body_bytes: route.max_body_bytes,
-            limiters: route.rate_limits.iter().map(Limiter::new).collect(),
+            limiters: limiters.map(Limiter::new).map(Arc::new).collect(),
             cors: route.cors.as_ref().map(Cors::new),
             headers: Headers::new(route),
         }
@@ -127,6 +128,28 @@ impl Policy {
         }
     }
 
+    /// Gives an answer that is not the handler's what all answers of the route have.
+    pub fn dress(
+        &self,
+        mut response: Response<Body>,
+        path: &str,
+        client: &Client,
+    ) -> Response<Body> {
+        let status = response.status();
+        let headers = response.headers_mut();
+        self.headers.write(headers, status, path, client.tls);
+        response
+    }
+
+    /// Goes on with the counts of limits that are as they were.
+    pub fn keep_counts(&mut self, before: &Policy) {
+        for (limiter, old) in self.limiters.iter_mut().zip(&before.limiters) {
+            if old.is_like(limiter) {
+                *limiter = old.clone();
+            }
+        }
+    }
+
     /// `path` is the request's own.
     pub fn end(
         &self,
@@ -150,10 +173,7 @@ impl Policy {
             standing.write(response.headers_mut());
         }
         passed.write_cors(response.headers_mut());
-        let status = response.status();
-        self.headers
-            .write(response.headers_mut(), status, path, client.tls);
-        response
+        self.dress(response, path, client)
     }
 }
 

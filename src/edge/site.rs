@@ -17,9 +17,10 @@ use super::files::{Cabinet, Files};
 use super::gate::Gate;
 use super::passwords::Passwords;
 use super::policy::Policy;
+use super::policy::headers::Headers;
 use super::proxy::{Proxy, Upstreams};
 use super::request::refusal;
-use crate::config::{App, HostName, RequestPath, Table, TableRoute, Target, UserFiles};
+use crate::config::{App, HostName, HostRoutes, RequestPath, Route, Table, TableRoute, Target, UserFiles};
 
 /// Where the API has the signaling room.
 const SIGNALING: &str = "/signaling";
@@ -31,6 +32,8 @@ pub struct Site {
     api: Router,
     /// As in the table: by host, by route.
     handlers: Vec<Vec<(Policy, Handler)>>,
+    /// Of answers to requests that reach no route.
+    bare: Option<Headers>,
 }
 
 /// What the answers of routes are made with.
@@ -64,6 +67,7 @@ impl Site {
         Site {
             gate,
             handlers: handlers.collect(),
+            bare: (!table.is_empty()).then(|| Headers::new(&Route::default())),
             table,
             api,
         }
@@ -74,6 +78,7 @@ impl Site {
         Site {
             gate: Gate::default(),
             handlers: Vec::new(),
+            bare: None,
             table: Arc::default(),
             api,
         }
@@ -85,12 +90,52 @@ impl Site {
         answered.unwrap_or_else(|e| match e {})
     }
 
+    /// Goes on with the rate limits of routes that are in `before` as well.
+    pub fn keep_counts(&mut self, before: &Site) {
+        for (host, handlers) in self.table.hosts().iter().zip(&mut self.handlers) {
+            let of_host = |(old, _): &(&HostRoutes, _)| old.name == host.name;
+            let mut hosts = before.table.hosts().iter().zip(&before.handlers);
+            let Some((old_host, old_handlers)) = hosts.find(of_host) else {
+                continue;
+            };
+            for (route, (policy, _)) in host.routes.iter().zip(handlers) {
+                let mut old = old_host.routes.iter().zip(old_handlers);
+                if let Some((_, (old, _))) = old.find(|(old, _)| old.prefix == route.prefix) {
+                    policy.keep_counts(old);
+                }
+            }
+        }
+    }
+
+    /// Gives an answer that no handler made what the answers of its route have; where there is no route, what is given
+    /// without being asked for.
+    pub fn dress(&self, response: Response<Body>, client: &Client, path: &str) -> Response<Body> {
+        let host = HostName::parse(&client.host).and_then(|name| self.table.host(&name));
+        let route = host.zip(RequestPath::parse(path)).and_then(|(host, path)| {
+            let route = self.table.hosts()[host].route(path.plain())?;
+            Some(&self.handlers[host][route].0)
+        });
+        match route {
+            Some(policy) => policy.dress(response, path, client),
+            None => self.dress_bare(response, client.tls),
+        }
+    }
+
+    pub fn dress_bare(&self, mut response: Response<Body>, tls: bool) -> Response<Body> {
+        if let Some(headers) = &self.bare {
+            let status = response.status();
+            headers.write(response.headers_mut(), status, "/", tls);
+        }
+        response
+    }
+
     /// The answer of the route for the client's host and the request's path.
     pub async fn answer(&self, mut request: Request<Body>, client: &Client) -> Response<Body> {
         if self.table.is_empty() {
             return self.answer_api(request).await;
         }
-        let refuse = |status, error| refusal(status, error, &client.request_id);
+        let refuse =
+            |status, error| self.dress_bare(refusal(status, error, &client.request_id), client.tls);
         let host = HostName::parse(&client.host).and_then(|name| self.table.host(&name));
         let Some(host) = host else {
             // RFC 9110 §15.5.20: not 404, which would speak for that host.
@@ -112,7 +157,7 @@ impl Site {
         let below = path.below(route.prefix.len());
         let passed = match policy.begin(&mut request, client) {
             Ok(passed) => passed,
-            Err(refused) => return *refused,
+            Err(refused) => return policy.dress(*refused, uri.path(), client),
         };
         let wish = route
             .route

@@ -192,6 +192,65 @@ fn a_body_above_the_limit_of_a_route_is_refused() {
 }
 
 #[test]
+fn requests_that_are_refused_get_the_headers_of_their_route_as_well() {
+    let team = "response_headers = { set = { X-Team = \"blue\" } }\n";
+    let allow = "allow = [\"192.0.2.1\"]\n";
+    let closed = format!(
+        "path = \"/closed\"\n{SHORT}{allow}{team}[[hosts.\"a.test\".routes]]\n{SHORT}{team}max_body_bytes = 1\n\
+         rate_limits = [{{ requests = 1, seconds = 100 }}]\n[deny]\npaths = [\"/denied\"]\n"
+    );
+    let daemon = Builder::new().config(&config(&closed)).start();
+    let refused = |status: u16, request: &str, team: Option<&str>| {
+        let mut connection = Connection::open(daemon.http);
+        connection.send(request.as_bytes());
+        let answer = connection.answer(true);
+        assert_eq!(answer.status, status, "{request}");
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{request}"
+        );
+        assert_eq!(answer.header("x-team"), team, "{request}");
+        assert!(answer.json()["id"].is_string(), "{request}");
+    };
+    let host = "Host: a.test\r\n";
+    refused(
+        403,
+        &format!("GET /closed HTTP/1.1\r\n{host}\r\n"),
+        Some("blue"),
+    );
+    refused(
+        403,
+        &format!("GET /denied HTTP/1.1\r\n{host}\r\n"),
+        Some("blue"),
+    );
+    refused(
+        413,
+        &format!("POST / HTTP/1.1\r\n{host}Content-Length: 2\r\n\r\nab"),
+        Some("blue"),
+    );
+    refused(429, &format!("GET / HTTP/1.1\r\n{host}\r\n"), Some("blue"));
+    refused(400, &format!("GET /%zz HTTP/1.1\r\n{host}\r\n"), None);
+    refused(400, "GET / HTTP/1.1\r\n\r\n", None);
+    refused(421, "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n", None);
+}
+
+#[test]
+fn a_rate_limit_that_a_reload_does_not_change_goes_on_counting() {
+    let limited = |seconds: u32, more: &str| {
+        let limit = format!("rate_limits = [{{ requests = 1, seconds = {seconds} }}]\n");
+        config(&format!("{SHORT}{limit}{more}"))
+    };
+    let daemon = Builder::new().config(&limited(100, "")).start();
+    let mut connection = Connection::open(daemon.http);
+    assert_eq!(ask(&mut connection, "/", "").status, 200);
+    daemon.reload(&limited(100, "compress = true\n"));
+    assert_eq!(ask(&mut connection, "/", "").status, 429, "the same limit");
+    daemon.reload(&limited(200, ""));
+    assert_eq!(ask(&mut connection, "/", "").status, 200, "another one");
+}
+
+#[test]
 fn policies_that_cannot_be_meant_are_refused() {
     for (route, wanted) in [
         ("cors = {}", "`cors.origins` is empty"),

@@ -65,6 +65,11 @@ impl Limiter {
         }
     }
 
+    pub fn is_like(&self, other: &Limiter) -> bool {
+        let parts = |limiter: &Limiter| (limiter.requests, limiter.interval, limiter.key.clone());
+        parts(self) == parts(other)
+    }
+
     /// Takes a token from the client's bucket.
     pub fn take(&self, client: &Client, headers: &HeaderMap) -> Standing {
         let key = self.key.as_ref().and_then(|key| headers.get(key));
