@@ -10,7 +10,8 @@ use super::network::Network;
 const ENTRIES_MOST: usize = 1000;
 
 /// Requests that are turned away with 403 before any route is looked at: with hosts for each of them, without hosts all.
-/// The signaling port, challenges of a CA and redirects to https are not looked at.
+/// Challenges of a CA and redirects to https are not looked at; on the signaling port, `addresses` only: a connection from
+/// there is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deny {

@@ -15,7 +15,7 @@ use crate::edge::signaling::Port;
 use crate::edge::tls::certificates::{Certificates, Standing};
 use crate::edge::tls::handshake::Tls;
 use crate::edge::tls::keeper::Keeper;
-use crate::edge::{Means, Site};
+use crate::edge::{DeniedAddresses, Means, Site};
 use crate::metrics::Metrics;
 use crate::signaling::{Signaling, SignalingError, Stream};
 use crate::tasks::Tasks;
@@ -24,6 +24,7 @@ pub struct Names {
     pub certificates: Certificates,
     keeper: Keeper,
     https_port: u16,
+    denied: DeniedAddresses,
 }
 
 impl Names {
@@ -40,6 +41,7 @@ impl Names {
             keeper: Keeper::start(&certificates, wanted, state, tasks, metrics),
             https_port: addresses.https.first().map_or(443, SocketAddr::port),
             certificates,
+            denied: DeniedAddresses::default(),
         }
     }
 
@@ -57,10 +59,14 @@ impl Names {
         tls: &Arc<Tls>,
         tasks: &Tasks,
     ) -> Result<(), SignalingError> {
-        let room = signaling.clone();
+        self.denied.follow(&config.deny);
+        let (room, denied) = (signaling.clone(), self.denied.clone());
         if config.https_listen.is_empty() {
-            let plain = move |stream, peer: SocketAddr| room.enter(Stream::Tcp(stream), peer.ip());
-            return signaling.listen(listeners, plain);
+            return signaling.listen(listeners, move |stream, peer: SocketAddr| {
+                if !denied.turn_away(peer.ip()) {
+                    room.enter(Stream::Tcp(stream), peer.ip());
+                }
+            });
         }
         let port = Arc::new(Port::new(
             &config.signaling,
@@ -68,7 +74,11 @@ impl Names {
             tls.clone(),
             tasks.clone(),
         ));
-        signaling.listen(listeners, move |stream, peer| port.greet(stream, peer))
+        signaling.listen(listeners, move |stream, peer| {
+            if !denied.turn_away(peer.ip()) {
+                port.greet(stream, peer);
+            }
+        })
     }
 
     /// What answers under `config`.
@@ -113,5 +123,6 @@ impl Names {
 
     pub fn reload(&self, config: &Config) {
         self.keeper.reload(&config.certificates);
+        self.denied.follow(&config.deny);
     }
 }

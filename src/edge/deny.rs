@@ -1,7 +1,9 @@
 //! Requests that the operator does not want answered, and those that only scanners send.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::Request;
 use http::header::USER_AGENT;
 
@@ -40,6 +42,34 @@ pub struct Denials {
     user_agents: Vec<String>,
     addresses: Vec<Network>,
     known_bad: DenyMode,
+}
+
+/// The addresses of the list in force, for connections that begin with no request of HTTP.
+#[derive(Clone, Default)]
+pub struct DeniedAddresses {
+    denials: Arc<ArcSwap<Denials>>,
+}
+
+impl DeniedAddresses {
+    pub fn follow(&self, deny: &Deny) {
+        self.denials.store(Arc::new(Denials::new(deny)));
+    }
+
+    /// Whether a connection from this address is to be dropped. What the list holds is logged in any case.
+    pub fn turn_away(&self, address: IpAddr) -> bool {
+        let denials = self.denials.load();
+        let holds = || {
+            let mut networks = denials.addresses.iter();
+            let held = networks.any(|network| network.contains(address));
+            held.then_some("address")
+        };
+        let Some(Denial { rule, block }) = denial(denials.mode, holds) else {
+            return false;
+        };
+        let action = if block { "block" } else { "log" };
+        tracing::info!(rule, action, %address, "the deny list fits a signaling connection");
+        block
+    }
 }
 
 /// What is wrong with a request.

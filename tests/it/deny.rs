@@ -1,5 +1,7 @@
 //! The deny list: what is turned away before any route is looked at, and what is only noted.
 
+use std::io::{Read as _, Write as _};
+
 use crate::harness::command::check_config;
 use crate::harness::http::{Answer, get, request};
 use crate::harness::{Builder, Daemon};
@@ -88,5 +90,40 @@ fn an_entry_that_cannot_be_meant_is_refused() {
         let output = check_config(&format!("[deny]\n{entry}\n"), &[]);
         assert_eq!(output.code, 1, "{entry}");
         assert!(output.stderr.contains(wanted), "{entry}: {}", output.stderr);
+    }
+}
+
+/// What the signaling port answers a connection from this address of loopback; nothing when it is dropped.
+fn signaling_from(daemon: &Daemon, source: &str) -> String {
+    let port = daemon.signaling.expect("a signaling address");
+    let kind = socket2::Type::STREAM;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).expect("a socket");
+    let source: std::net::SocketAddr = format!("{source}:0").parse().expect("an address");
+    socket.bind(&source.into()).expect("an address of loopback");
+    socket.connect(&port.into()).expect("a connection");
+    let mut stream = std::net::TcpStream::from(socket);
+    let ceiling = Some(crate::harness::wait::CEILING);
+    stream.set_read_timeout(ceiling).expect("a timeout");
+    let mut answer = String::new();
+    let asked = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    match asked.and_then(|()| stream.read_to_string(&mut answer)) {
+        Ok(_) => answer,
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => String::new(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn listed_addresses_are_dropped_on_the_signaling_port_too() {
+    let list = "[deny]\naddresses = [\"127.0.0.2\"]\n";
+    for hosts in ["", "[hosts.\"a.localhost\"]\n"] {
+        let daemon = Builder::new().config(&format!("{list}{hosts}")).start();
+        assert_eq!(signaling_from(&daemon, "127.0.0.2"), "");
+        let answer = signaling_from(&daemon, "127.0.0.3");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(daemon.log().contains("fits a signaling connection"));
+        daemon.reload(hosts);
+        let answer = signaling_from(&daemon, "127.0.0.2");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 }
