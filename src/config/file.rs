@@ -60,12 +60,22 @@ pub struct Http {
     pub max_header_bytes: usize,
     /// Header fields in one request.
     pub max_headers: usize,
-    /// Time for a connection to send a whole request head, from its start or the previous answer, seconds.
+    /// Time for a whole request head, the first from the connection's start (with TLS, its handshake within), a later one
+    /// from its first byte, seconds.
     pub header_timeout_seconds: u64,
-    /// A peer that takes no byte of an answer for this long is cut off, seconds.
+    /// A sender from which nothing of a request's body comes for this long, or less than `min_bytes_per_second`, is
+    /// answered 408 and cut off, seconds. What the server takes to go on reading does not count.
+    pub body_timeout_seconds: u64,
+    /// A peer that takes less than `min_bytes_per_second` of an answer for this long is cut off, seconds.
     pub write_timeout_seconds: u64,
+    /// A connection without requests is closed after this time, seconds. A proxy in front should close its own earlier.
+    pub idle_timeout_seconds: u64,
+    /// What a peer has to send of a body, or take of an answer, while it is waited for. 0 asks only that something moves.
+    pub min_bytes_per_second: u64,
     /// HTTP/2 requests at the same time on one connection.
     pub max_streams: u32,
+    /// HTTP/2 requests that a connection may take back within a second; more of them end it.
+    pub max_resets_per_second: u32,
     /// Wrong passwords (`basic_auth` of a route) that one address may send within a minute (IPv6: one /64); further ones
     /// are answered 429 without being looked at.
     pub failed_passwords_per_minute: u32,
@@ -101,9 +111,13 @@ impl Default for Http {
             max_connections_per_address: 1_000,
             max_header_bytes: 64 * 1024,
             max_headers: 100,
-            header_timeout_seconds: 15,
+            header_timeout_seconds: 10,
+            body_timeout_seconds: 10,
             write_timeout_seconds: 30,
+            idle_timeout_seconds: 75,
+            min_bytes_per_second: 240,
             max_streams: 100,
+            max_resets_per_second: 100,
             failed_passwords_per_minute: 10,
             drain_seconds: 10,
             cors_origins: Vec::new(),
@@ -255,7 +269,8 @@ pub struct Deploy {
     pub buffer_bytes: usize,
     /// Files of one deploy that are sent to the store at the same time.
     pub uploads_in_flight: usize,
-    /// A sender that sends nothing for this long is cut off, seconds.
+    /// How long a deploy may wait for its turn, seconds; and a sender that sends nothing for this long is cut off, where
+    /// `http.body_timeout_seconds` is longer.
     pub stall_timeout_seconds: u64,
     /// `warn` reports what is wrong with a manifest in the answer; `enforce` refuses the deploy with 422.
     pub lint: Lint,

@@ -43,7 +43,7 @@ pub fn check(file: &File) -> Result<(), ConfigError> {
 }
 
 #[rustfmt::skip] // a table is read by its columns
-fn http(http: &Http) -> [Range; 10] {
+fn http(http: &Http) -> [Range; 14] {
     [
         ("http.workers", http.workers as u64, 0, 256),
         ("http.max_connections", http.max_connections as u64, 1, 1_000_000),
@@ -51,8 +51,12 @@ fn http(http: &Http) -> [Range; 10] {
         ("http.max_header_bytes", http.max_header_bytes as u64, 8 * KIB, MIB),
         ("http.max_headers", http.max_headers as u64, 16, 1000),
         ("http.header_timeout_seconds", http.header_timeout_seconds, 1, HOUR),
+        ("http.body_timeout_seconds", http.body_timeout_seconds, 1, HOUR),
         ("http.write_timeout_seconds", http.write_timeout_seconds, 1, HOUR),
+        ("http.idle_timeout_seconds", http.idle_timeout_seconds, 1, DAY),
+        ("http.min_bytes_per_second", http.min_bytes_per_second, 0, MIB),
         ("http.max_streams", u64::from(http.max_streams), 1, 10_000),
+        ("http.max_resets_per_second", u64::from(http.max_resets_per_second), 1, 1_000_000),
         ("http.failed_passwords_per_minute", u64::from(http.failed_passwords_per_minute), 1, 1_000_000),
         ("http.drain_seconds", http.drain_seconds, 0, HOUR),
     ]

@@ -23,6 +23,10 @@ pub struct Io {
     stream: TcpStream,
     files: FileQueue,
     write_timeout: Duration,
+    /// Least progress within it, bytes.
+    progress: usize,
+    /// What the peer had not taken when the deadline was armed, bytes.
+    untaken: usize,
     /// Armed while the peer takes nothing, or while lingering.
     deadline: Pin<Box<Sleep>>,
     armed: bool,
@@ -34,12 +38,20 @@ impl Io {
         clippy::disallowed_methods,
         reason = "a deadline that is polled, not a pause"
     )]
-    pub fn new(stream: TcpStream, files: FileQueue, write_timeout: Duration) -> Io {
+    pub fn new(
+        stream: TcpStream,
+        files: FileQueue,
+        write_timeout: Duration,
+        bytes_per_second: u64,
+    ) -> Io {
+        let progress = bytes_per_second.saturating_mul(write_timeout.as_secs());
         let deadline = Box::pin(tokio::time::sleep_until(Instant::now()));
         Io {
             stream,
             files,
             write_timeout,
+            progress: usize::try_from(progress).unwrap_or(usize::MAX).max(1),
+            untaken: 0,
             deadline,
             armed: false,
             lingering: None,
@@ -51,7 +63,8 @@ impl Io {
         self.armed = true;
     }
 
-    /// Turns a write that cannot go on into an error once the peer has taken nothing for the write timeout.
+    /// Turns a write that cannot go on into an error once the peer has taken next to nothing for the write timeout. The
+    /// socket is writable again only when a third of its buffer is free: a slow peer may need minutes for that.
     fn stalled<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -62,10 +75,20 @@ impl Io {
             return written;
         }
         if !self.armed {
+            self.untaken = untaken(&self.stream)?;
             self.arm(self.write_timeout);
         }
-        ready!(self.deadline.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            ready!(self.deadline.as_mut().poll(cx));
+            let untaken = untaken(&self.stream)?;
+            if self.untaken.saturating_sub(untaken) < self.progress {
+                // Else the kernel would go on offering what it holds for minutes.
+                SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.untaken = untaken;
+            self.arm(self.write_timeout);
+        }
     }
 
     /// Writes slices as they are and file pieces by the kernel: one run of either kind per call.
@@ -99,6 +122,18 @@ impl Io {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Bytes that were written and that the peer's system has not acknowledged (tcp(7), SIOCOUTQ).
+fn untaken(stream: &TcpStream) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    #[expect(unsafe_code, reason = "no crate here has a safe form of this ioctl")]
+    // SAFETY: TIOCOUTQ, which is SIOCOUTQ, stores one int (tcp(7)) at the address, that of a local variable.
+    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match usize::try_from(bytes) {
+        Ok(bytes) if done == 0 => Ok(bytes),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -7,19 +7,24 @@ mod connection;
 mod deny;
 mod encoding;
 mod files;
+mod framing;
 pub mod gate;
+mod intake;
 mod io;
 pub mod limits;
 pub mod listener;
 pub mod measure;
+mod pace;
 pub mod passwords;
 mod policy;
 mod proxy;
+mod recorded;
 mod request;
 pub mod signaling;
 mod site;
 pub mod tls;
 mod websocket;
+mod wire;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -33,6 +38,7 @@ use self::tls::handshake::Tls;
 use crate::config;
 use crate::tasks::{self, Tasks};
 
+pub use self::deny::DeniedAddresses;
 pub use self::files::Cabinet;
 pub use self::proxy::Upstreams;
 pub use self::site::{Means, Site};
@@ -116,7 +122,8 @@ impl Edge {
     }
 
     /// Answers from now on come from `site`.
-    pub fn swap(&self, site: Site) {
+    pub fn swap(&self, mut site: Site) {
+        site.keep_counts(&self.shared.site.load());
         self.shared.site.store(Arc::new(site));
     }
 

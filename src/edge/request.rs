@@ -3,28 +3,31 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use futures_util::FutureExt as _;
-use http::header::{CONNECTION, LOCATION};
+use http::header::{CONNECTION, COOKIE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::client::{self, Client};
 use super::deny::Denial;
 use super::gate::{Arrival, Verdict, Way};
-use super::{Shared, Site, measure, websocket};
-use crate::config::{Encrypted, REQUEST_ID};
+use super::intake::Intake;
+use super::pace::Turn;
+use super::recorded::{Line, Recorded};
+use super::{Shared, Site, websocket};
+use crate::config::{self, Encrypted, REQUEST_ID};
 
 pub async fn answer(
     shared: Arc<Shared>,
     arrival: Arc<Arrival>,
+    turn: Turn,
     mut request: Request<Incoming>,
 ) -> Result<Response<Recorded>, Infallible> {
     let started = Instant::now();
@@ -48,41 +51,18 @@ pub async fn answer(
     };
     let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"));
     let bootstrapped = websocket::translate(&mut request);
-    let site = shared.site.load_full();
-    let mut response = match site.gate.judge(&arrival, &request) {
-        Verdict::Pass(host) => {
-            let client = Client {
-                address: peer,
-                peer: arrival.peer,
-                tls,
-                host,
-                request_id: id.clone(),
-            };
-            if is_denied(&shared, &site, &client, &request) {
-                refusal(StatusCode::FORBIDDEN, "Forbidden", &id)
-            } else {
-                route(&site, Some(client), peer, &id, request).await
-            }
-        }
-        Verdict::Api => route(&site, None, peer, &id, request).await,
-        Verdict::NoChallenge { host, token } => {
-            match site.gate.challenge_elsewhere(&host, &token).await {
-                Some(answer) => without_route(Verdict::Challenge(answer), &id),
-                None => without_route(Verdict::NoChallenge { host, token }, &id),
-            }
-        }
-        verdict => without_route(verdict, &id),
-    };
+    let (request, late) = receive(&shared.http, &turn, request);
+    let from = (peer, tls, version);
+    let mut response = decide(&shared, &arrival, from, &id, request, late).await;
     if bootstrapped {
         response = websocket::answer(response, &id);
     }
     response.headers_mut().insert(REQUEST_ID, id);
-    // An upgraded connection ends no request: its own protocol says goodbye.
-    let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if shared.draining.is_cancelled() && version < Version::HTTP_2 && !upgrades {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // No request ends here: its own protocol says goodbye.
+        turn.upgrade();
+    } else if shared.draining.is_cancelled() {
+        close(&mut response, version);
     }
     let line = Line {
         status: response.status().as_u16(),
@@ -92,12 +72,120 @@ pub async fn answer(
         body,
         line: Some(line),
         shared,
+        turn,
         _in_flight: in_flight,
     }))
 }
 
+/// The answer of whoever has to give it; `late` tells afterwards whether the body stopped arriving.
+async fn decide(
+    shared: &Shared,
+    arrival: &Arrival,
+    (peer, tls, version): (SocketAddr, bool, Version),
+    id: &HeaderValue,
+    request: Request<Body>,
+    late: Option<Arc<AtomicBool>>,
+) -> Response<Body> {
+    let site = shared.site.load_full();
+    match site.gate.judge(arrival, &request) {
+        Verdict::Pass(host) => {
+            let client = Client {
+                address: peer,
+                peer: arrival.peer,
+                tls,
+                host,
+                request_id: id.clone(),
+            };
+            let uri = request.uri().clone();
+            let answered = pass(shared, &site, &client, request).await;
+            if late.is_none_or(|late| !late.load(Ordering::Relaxed)) {
+                return answered;
+            }
+            let status = StatusCode::REQUEST_TIMEOUT;
+            let mut refused = refusal(status, "The body stopped arriving", id);
+            close(&mut refused, version);
+            site.dress(refused, &client, uri.path())
+        }
+        Verdict::Api => route(&site, None, peer, id, request).await,
+        Verdict::NoChallenge { host, token } => {
+            let verdict = match site.gate.challenge_elsewhere(&host, &token).await {
+                Some(answer) => Verdict::Challenge(answer),
+                None => Verdict::NoChallenge { host, token },
+            };
+            without_route(&site, verdict, id, tls)
+        }
+        // Where one request ends for somebody in front of us, another may begin.
+        Verdict::BadHost => {
+            let mut refused = without_route(&site, Verdict::BadHost, id, tls);
+            close(&mut refused, version);
+            refused
+        }
+        verdict => without_route(&site, verdict, id, tls),
+    }
+}
+
+/// The request with a body that ends when it makes no progress; what comes with it tells whether it did.
+fn receive(
+    http: &config::Http,
+    turn: &Turn,
+    request: Request<Incoming>,
+) -> (Request<Body>, Option<Arc<AtomicBool>>) {
+    if request.body().is_end_stream() {
+        return (request.map(Body::new), None);
+    }
+    let late = Arc::new(AtomicBool::new(false));
+    let timeout = Duration::from_secs(http.body_timeout_seconds);
+    let request = request.map(|body| {
+        let intake = Intake::new(
+            body,
+            turn.pace(),
+            late.clone(),
+            timeout,
+            http.min_bytes_per_second,
+        );
+        Body::new(intake)
+    });
+    (request, Some(late))
+}
+
+/// HTTP/1.1 only: HTTP/2 says so for the connection, not for an answer.
+fn close(response: &mut Response<Body>, version: Version) {
+    if version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+}
+
+/// The answer to a request for one of our hosts.
+async fn pass(
+    shared: &Shared,
+    site: &Site,
+    client: &Client,
+    request: Request<Body>,
+) -> Response<Body> {
+    let refuse = |status, error| {
+        let refused = refusal(status, error, &client.request_id);
+        site.dress(refused, client, request.uri().path())
+    };
+    if is_too_much(&request, shared.http.max_headers) {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return refuse(status, "The request has too many header fields");
+    }
+    if is_denied(shared, site, client, &request) {
+        return refuse(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    let (peer, id) = (client.address, &client.request_id);
+    route(site, Some(client), peer, id, request).await
+}
+
+/// Of HTTP/1.1 hyper counts the fields itself. HTTP/2 sends each cookie as a field of its own (RFC 9113 §8.2.3).
+fn is_too_much(request: &Request<Body>, most: usize) -> bool {
+    let headers = request.headers();
+    headers.len() > most && headers.len() - headers.get_all(COOKIE).iter().count() > most
+}
+
 /// Whether the deny list turns a request away. What it finds is counted and logged in any case.
-fn is_denied(shared: &Shared, site: &Site, client: &Client, request: &Request<Incoming>) -> bool {
+fn is_denied(shared: &Shared, site: &Site, client: &Client, request: &Request<Body>) -> bool {
     let found = site.gate.denials.find(request, client.address.ip());
     let Some(Denial { rule, block }) = found else {
         return false;
@@ -118,18 +206,17 @@ fn is_denied(shared: &Shared, site: &Site, client: &Client, request: &Request<In
 /// Without a client, the answer of the API whatever the host.
 async fn route(
     site: &Site,
-    client: Option<Client>,
+    client: Option<&Client>,
     peer: SocketAddr,
     id: &HeaderValue,
-    mut request: Request<Incoming>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     request.headers_mut().insert(REQUEST_ID, id.clone());
     request.extensions_mut().insert(ConnectInfo(peer));
-    let encrypted = client.as_ref().is_some_and(|client| client.tls);
+    let encrypted = client.is_some_and(|client| client.tls);
     request.extensions_mut().insert(Encrypted(encrypted));
-    let request = request.map(Body::new);
     let answered = async {
-        match &client {
+        match client {
             Some(client) => site.answer(request, client).await,
             None => site.answer_api(request).await,
         }
@@ -139,14 +226,14 @@ async fn route(
 }
 
 /// Answers what the gate does not let through.
-fn without_route(verdict: Verdict, id: &HeaderValue) -> Response<Body> {
+fn without_route(site: &Site, verdict: Verdict, id: &HeaderValue, tls: bool) -> Response<Body> {
     let (status, error) = match verdict {
         Verdict::Challenge(answer) => return Response::new(Body::from(answer)),
         Verdict::Redirect(location) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
             response.headers_mut().insert(LOCATION, location);
-            return response;
+            return site.dress_bare(response, tls);
         }
         Verdict::NoChallenge { .. } => (StatusCode::NOT_FOUND, "No such challenge"),
         Verdict::Misdirected => (
@@ -158,7 +245,7 @@ fn without_route(verdict: Verdict, id: &HeaderValue) -> Response<Body> {
             "Exactly one Host header is required, and it has to be a host name",
         ),
     };
-    refusal(status, error, id)
+    site.dress_bare(refusal(status, error, id), tls)
 }
 
 pub fn refusal(status: StatusCode, error: &str, id: &HeaderValue) -> Response<Body> {
@@ -171,82 +258,4 @@ pub fn refusal(status: StatusCode, error: &str, id: &HeaderValue) -> Response<Bo
         HeaderValue::from_static("application/json"),
     );
     response
-}
-
-struct Line {
-    method: http::Method,
-    path: String,
-    peer: SocketAddr,
-    id: String,
-    status: u16,
-    bytes: u64,
-    started: Instant,
-    complete: bool,
-    /// Counted, but not written.
-    silent: bool,
-}
-
-/// An answer's body on its way out; its end, or the connection's, writes the access line.
-pub struct Recorded {
-    body: Body,
-    line: Option<Line>,
-    shared: Arc<Shared>,
-    _in_flight: measure::InFlight,
-}
-
-impl http_body::Body for Recorded {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let Some(line) = &mut self.line else {
-            return polled;
-        };
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
-            Poll::Ready(None) => line.complete = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        let Some(line) = self.line.take() else { return };
-        let took = line.started.elapsed();
-        self.shared
-            .measures
-            .answered(line.status, took.as_secs_f64(), line.bytes);
-        if line.silent {
-            return;
-        }
-        let complete = line.complete || http_body::Body::is_end_stream(&self.body);
-        tracing::info!(
-            target: "seance::access",
-            method = %line.method,
-            path = line.path,
-            status = line.status,
-            bytes = line.bytes,
-            duration_ms = took.as_secs_f64() * 1e3,
-            address = %line.peer.ip(),
-            id = line.id,
-            complete,
-            "answered"
-        );
-    }
 }

@@ -20,7 +20,9 @@ use super::policy::Policy;
 use super::policy::headers::Headers;
 use super::proxy::{Proxy, Upstreams};
 use super::request::refusal;
-use crate::config::{App, HostName, HostRoutes, RequestPath, Route, Table, TableRoute, Target, UserFiles};
+use crate::config::{
+    App, HostName, HostRoutes, RequestPath, Route, Table, TableRoute, Target, UserFiles,
+};
 
 /// Where the API has the signaling room.
 const SIGNALING: &str = "/signaling";
