@@ -71,6 +71,38 @@ fn a_draft_is_uploaded_in_parts_and_published_whole() {
 }
 
 #[test]
+fn drafts_are_measured() {
+    let daemon = daemon();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let metrics = || get(daemon.metrics.expect("a metrics listener"), "/metrics").text();
+    let has = |line: &str| metrics().lines().any(|found| found == line);
+    let id = client.open();
+    client.open();
+    assert!(has("seance_release_drafts_open 2"), "{}", metrics());
+    let release = files(&[("releases/a.bin", &[1; PART + 1][..])]);
+    client.fill(&id, "", &release, PART).expect("answers");
+    assert!(
+        has(&format!(
+            "seance_release_draft_part_bytes_total {}",
+            PART + 1
+        )),
+        "{}",
+        metrics()
+    );
+    assert!(
+        has("seance_release_draft_completes_total{result=\"assembled\"} 1"),
+        "{}",
+        metrics()
+    );
+    assert_eq!(client.publish(&id).expect("an answer").status, 200);
+    assert!(has("seance_release_drafts_open 1"), "{}", metrics());
+}
+
+#[test]
 fn publishing_again_gives_the_first_answer() {
     let daemon = daemon();
     let key = daemon.builder_key();

@@ -1,5 +1,7 @@
 //! Drafts: what is refused, why it is said to be, and that nothing of it stands.
 
+use std::io::Read as _;
+
 use serde_json::{Value, json};
 
 use crate::drafts::{PART, daemon, error};
@@ -7,6 +9,7 @@ use crate::harness::Builder;
 use crate::harness::draft::{Client, sha256};
 use crate::harness::http::{Connection, head};
 use crate::harness::release::{deploy, files, product};
+use crate::harness::wait::wait_until;
 
 #[test]
 fn bytes_that_are_not_what_was_declared_are_sent_again() {
@@ -375,4 +378,58 @@ fn the_limits_of_drafts_are_kept() {
         204
     );
     client.open();
+}
+
+#[test]
+fn parts_beyond_those_in_flight_wait_and_are_told_to_come_back() {
+    let daemon = Builder::new()
+        .env("SEANCE_DRAFTS__PARTS_IN_FLIGHT", "1")
+        .env("SEANCE_DEPLOY__STALL_TIMEOUT_SECONDS", "2")
+        .start();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let id = client.open();
+    let declared = client.declare(&id, "", &files(&[("a", &[1; 60_000]), ("b", &[2; 1000])]));
+    let declared = declared.json();
+    let upload = |n: usize| {
+        let upload = declared["files"][n]["upload"].as_str();
+        upload.expect("an upload").to_owned()
+    };
+    let path = format!("/api/drafts/{id}/uploads/{}/parts/1", upload(0));
+    let mut slow = Connection::open(daemon.http);
+    let headers = [("X-Builder-Key", &*key), ("Expect", "100-continue")];
+    slow.send(&head("PUT", &path, &headers, Some(60_000)));
+    let mut told = [0; 25];
+    let mut stream = slow.stream();
+    stream.read_exact(&mut told).expect("it has its turn");
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let other = upload(1);
+    // Answered after two seconds; until then the slow one stays alive by a byte now and then.
+    let answer = std::thread::scope(|scope| {
+        let other = scope.spawn(|| client.part(&id, &other, 1, &[2; 1000]).expect("an answer"));
+        wait_until(
+            "the other part is answered",
+            || {
+                slow.send(&[1]);
+                other.is_finished()
+            },
+            |finished| *finished,
+        );
+        other.join().expect("an answer")
+    });
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+    drop(slow);
+    wait_until(
+        "there is room again",
+        || {
+            client
+                .part(&id, &other, 1, &[2; 1000])
+                .map(|answer| answer.status)
+        },
+        |status| *status == Some(204),
+    );
 }
