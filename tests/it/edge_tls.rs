@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -220,4 +221,31 @@ fn testssl_finds_nothing() {
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.contains("TLS 1.3"), "it ran: {printed}");
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+#[ignore = "needs sslyze: tests/run"]
+fn sslyze_finds_what_mozilla_advises() {
+    let daemon = daemon();
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/sslyze/bin/python");
+    let output = Command::new(python)
+        .args(["-m", "sslyze", "--mozilla_config=intermediate"])
+        .arg("--certinfo_ca_file")
+        .arg(daemon.local_root())
+        .arg(format!(
+            "one.localhost:{}{{127.0.0.1}}",
+            daemon.https().port()
+        ))
+        .output()
+        .expect("sslyze is installed by tests/run");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}");
+    for wanted in [
+        "OK - Compliant",
+        "OK - Certificate is trusted",
+        "OK - Not vulnerable to Heartbleed",
+        "Client Renegotiation DoS Attack:   OK",
+    ] {
+        assert!(report.contains(wanted), "no {wanted:?} in {report}");
+    }
 }
