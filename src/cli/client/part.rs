@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use http::{HeaderMap, Method, Request, header};
+use http::{Method, Request, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -65,28 +65,13 @@ impl Client {
         meter: &Arc<Meter>,
     ) -> Result<(), ClientError> {
         let uri = format!("{}{path}", self.base);
-        let mut headers = HeaderMap::new();
-        headers.insert("x-builder-key", self.key.clone());
-        self.put_to(&uri, headers, content, (offset, length), meter)
-            .await
-    }
-
-    /// As [`Client::put`], to an address that needs no key, such as a presigned one.
-    pub async fn put_to(
-        &self,
-        uri: &str,
-        headers: HeaderMap,
-        content: &Content,
-        (offset, length): (u64, u64),
-        meter: &Arc<Meter>,
-    ) -> Result<(), ClientError> {
-        let mut request = Request::builder()
+        let request = Request::builder()
             .method(Method::PUT)
-            .uri(uri)
+            .uri(uri.as_str())
+            .header("x-builder-key", &self.key)
             .header(header::CONTENT_LENGTH, length)
             .body(body(content, offset, length, meter.clone()).await?)?;
-        request.headers_mut().extend(headers);
-        let mut exchange = std::pin::pin!(self.exchange(uri, request));
+        let mut exchange = std::pin::pin!(self.exchange(&uri, request));
         let mut before = meter.count();
         loop {
             if let Ok(done) = tokio::time::timeout(PATIENCE, &mut exchange).await {
@@ -94,8 +79,8 @@ impl Client {
             }
             let now = meter.count();
             if now == before {
-                let uri = uri.to_owned();
                 let waited = PATIENCE;
+                let uri = uri.clone();
                 return Err(ClientError::Timeout { uri, waited });
             }
             before = now;
