@@ -384,6 +384,7 @@ fn control_status(error: &ControlError) -> StatusCode {
         | ControlError::Shrinks { .. }
         | ControlError::Nothing(_)
         | ControlError::NotThen(_)
+        | ControlError::Gone(_)
         | ControlError::Pinned(_)
         | ControlError::Unchanged => StatusCode::CONFLICT,
         ControlError::Contended => StatusCode::SERVICE_UNAVAILABLE,

@@ -14,7 +14,7 @@ use crate::release::{Event, File, Record};
 pub struct Listed {
     record: u64,
     id: String,
-    /// `deploy`, `staged` (a deploy for a part of the clients), `rollback`, `spread` (rollout, halt, pin),
+    /// `deploy`, `staged` (a deploy for a part of the clients), `rollback`, `prune`, `spread` (rollout, halt, pin),
     /// `key-added` or `key-revoked`.
     kind: &'static str,
     /// The record that a rollback went back to.
@@ -76,6 +76,7 @@ pub fn listed(record: &Record) -> Listed {
         Event::Deploy(_) => ("deploy", None),
         Event::Staged { .. } => ("staged", None),
         Event::Rollback { to, .. } => ("rollback", Some(*to)),
+        Event::Prune { .. } => ("prune", None),
         Event::Spread { .. } => ("spread", None),
         Event::KeyAdded { .. } => ("key-added", None),
         Event::KeyRevoked { .. } => ("key-revoked", None),

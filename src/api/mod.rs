@@ -14,6 +14,7 @@ mod feeds;
 mod health;
 mod history;
 mod keys;
+mod prune;
 mod receive;
 mod releases;
 mod serve;
@@ -135,6 +136,7 @@ fn app_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(deploy::routes())
         .merge(download::routes())
         .merge(feeds::routes())
+        .merge(prune::routes())
         .merge(releases::routes())
         .merge(drafts::routes())
         .merge(keys::routes())

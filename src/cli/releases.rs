@@ -62,6 +62,20 @@ pub enum Releases {
         #[command(flatten)]
         remote: Output,
     },
+    /// Take old versions away, by the app's `retention` or these rules
+    Prune {
+        /// Only tell what would go
+        #[arg(long)]
+        dry_run: bool,
+        /// The newest versions of each platform and channel that stay
+        #[arg(long, value_name = "N")]
+        keep_versions: Option<u32>,
+        /// Days for which a version stays
+        #[arg(long, value_name = "DAYS")]
+        keep_days: Option<u32>,
+        #[command(flatten)]
+        remote: Output,
+    },
     /// Let clients have what is published again
     Unpin {
         #[command(flatten)]
@@ -106,6 +120,7 @@ pub fn run(command: &Releases) -> Result<(), ClientError> {
         _ if output.json => format!("{answer}\n"),
         Releases::List { .. } => table(&answer),
         Releases::Show { .. } => format!("{answer:#}\n"),
+        Releases::Prune { .. } => pruned(&answer),
         _ => done(&answer),
     };
     super::print(&text);
@@ -144,6 +159,20 @@ fn request(command: &Releases) -> (&Output, Method, String, Option<Value>) {
             which,
             remote,
         } => post(remote, "/pin", which.within(json!({ "to": record }))),
+        Releases::Prune {
+            dry_run,
+            keep_versions,
+            keep_days,
+            remote,
+        } => {
+            let mut order = json!({ "dryRun": dry_run });
+            for (name, value) in [("keepVersions", keep_versions), ("keepDays", keep_days)] {
+                if let Some(value) = value {
+                    order[name] = json!(value);
+                }
+            }
+            post(remote, "/prune", order)
+        }
         Releases::Unpin { which, remote } => post(remote, "/unpin", which.within(json!({}))),
     }
 }
@@ -210,6 +239,40 @@ fn done(answer: &Value) -> String {
     }
     for reason in answer["left"].as_array().into_iter().flatten() {
         let _infallible = writeln!(text, "left: {}", reason.as_str().unwrap_or_default());
+    }
+    text
+}
+
+fn pruned(answer: &Value) -> String {
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
+    let mut text = match (answer["record"].as_u64(), answer["dryRun"].as_bool()) {
+        (Some(record), _) => format!("record {record} took away"),
+        (None, Some(true)) => "these would go:".to_owned(),
+        (None, _) => "there was nothing to take away:".to_owned(),
+    };
+    let _infallible = writeln!(
+        text,
+        " {} files, {} bytes",
+        answer["files"], answer["bytes"]
+    );
+    for version in list("versions") {
+        let word = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
+        let _infallible = writeln!(
+            text,
+            "- {} {} {} ({} files, {} bytes)",
+            word("platform"),
+            word("channel"),
+            word("version"),
+            version["files"],
+            version["bytes"]
+        );
+    }
+    let lost: Vec<String> = list("noWayBackTo")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !lost.is_empty() {
+        let _infallible = writeln!(text, "no way back to records {}", lost.join(", "));
     }
     text
 }

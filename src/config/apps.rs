@@ -6,6 +6,7 @@ use base64_simd::STANDARD;
 use minisign_verify::PublicKey;
 
 use super::builder_key::BuilderKey;
+use super::retention::Retention;
 use super::types::{AppName, StorePrefix};
 use super::{ConfigError, checks, file};
 
@@ -21,6 +22,7 @@ pub struct App {
     pub display_name: Option<String>,
     /// What signatures of a Tauri app have to be by.
     pub tauri_public_key: Option<PublicKey>,
+    pub retention: Retention,
 }
 
 /// The default app first.
@@ -113,6 +115,7 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
             .into_iter()
             .map(|host| host.to_ascii_lowercase())
             .collect(),
+        retention: file.retention,
         display_name: file
             .display_name
             .or_else(|| (!name.is_default()).then(|| name.to_string())),

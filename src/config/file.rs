@@ -14,6 +14,7 @@ use super::deny::Deny;
 use super::drafts::Drafts;
 use super::hosts::{Hosts, Https};
 use super::network::Network;
+use super::retention::Retention;
 use super::secret::Secret;
 use super::signaling::Signaling;
 use super::types::{AppName, BuilderKeyHash, StorePrefix};
@@ -283,6 +284,10 @@ pub struct Deploy {
     /// Age at which staged content that no release names is deleted, seconds; at least a day, since a deploy may take
     /// half of one and clocks differ.
     pub collect_after_seconds: u64,
+    /// How often old versions are taken away in apps that have `retention`, seconds.
+    pub prune_every_seconds: u64,
+    /// How long the content of versions that were taken away is kept, for downloads that have begun, seconds.
+    pub free_after_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -306,6 +311,8 @@ impl Default for Deploy {
             follow_seconds: 3,
             projection_grace_seconds: 60,
             collect_after_seconds: 24 * 3600,
+            prune_every_seconds: 24 * 3600,
+            free_after_seconds: 24 * 3600,
         }
     }
 }
@@ -382,4 +389,5 @@ pub struct App {
     /// The public key of a Tauri app, as it stands in its `tauri.conf.json` (`plugins.updater.pubkey`): drafts with
     /// signatures that it does not verify are refused.
     pub tauri_public_key: Option<String>,
+    pub retention: Retention,
 }

@@ -2,7 +2,7 @@
 
 use super::ConfigError;
 use super::drafts::Drafts;
-use super::file::{Audit, Deploy, File, Http, S3, Updates};
+use super::file::{App, Audit, Deploy, File, Http, S3, Updates};
 
 type Range = (&'static str, u64, u64, u64);
 
@@ -27,6 +27,7 @@ pub fn check(file: &File) -> Result<(), ConfigError> {
             HOUR,
         )])
         .chain(others(&file.updates, &file.audit))
+        .chain(file.apps.values().flat_map(retention))
         .chain(file.signaling.ranges())
         .chain(file.signaling.nats.ranges());
     for (key, value, least, most) in ranges {
@@ -74,7 +75,7 @@ fn s3(s3: &S3) -> [Range; 4] {
 }
 
 #[rustfmt::skip] // a table is read by its columns
-fn deploy(deploy: &Deploy) -> [Range; 10] {
+fn deploy(deploy: &Deploy) -> [Range; 12] {
     [
         ("deploy.max_body_bytes", deploy.max_body_bytes, KIB, 1024 * GIB),
         ("deploy.max_files", deploy.max_files as u64, 1, 1_000_000),
@@ -87,6 +88,8 @@ fn deploy(deploy: &Deploy) -> [Range; 10] {
         ("deploy.projection_grace_seconds", deploy.projection_grace_seconds, 1, HOUR),
         // A deploy may take half a day, and clocks differ.
         ("deploy.collect_after_seconds", deploy.collect_after_seconds, DAY, 366 * DAY),
+        ("deploy.prune_every_seconds", deploy.prune_every_seconds, 1, 366 * DAY),
+        ("deploy.free_after_seconds", deploy.free_after_seconds, 0, 366 * DAY),
     ]
 }
 
@@ -100,6 +103,16 @@ fn drafts(drafts: &Drafts) -> [Range; 6] {
         ("drafts.expire_seconds", drafts.expire_seconds, MINUTE, 30 * DAY),
         ("drafts.parts_in_flight", drafts.parts_in_flight as u64, 1, 256),
         ("drafts.completes_in_flight", drafts.completes_in_flight as u64, 1, 64),
+    ]
+}
+
+#[rustfmt::skip] // a table is read by its columns
+fn retention(app: &App) -> [Range; 3] {
+    let retention = &app.retention;
+    [
+        ("apps.<name>.retention.keep_versions", u64::from(retention.keep_versions), 0, 1_000_000),
+        ("apps.<name>.retention.keep_days", u64::from(retention.keep_days), 0, 36_500),
+        ("apps.<name>.retention.keep_blockmaps_days", u64::from(retention.keep_blockmaps_days), 0, 36_500),
     ]
 }
 

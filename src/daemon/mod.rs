@@ -7,6 +7,7 @@ mod logging;
 mod names;
 mod ready;
 mod reload;
+mod retention;
 mod rooms;
 mod sockets;
 mod startup_code;

@@ -7,13 +7,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::DaemonError;
+use super::{DaemonError, retention};
 use crate::api;
 use crate::audit::Audit;
 use crate::cause::chain;
-use crate::config::{BuilderKey, Config};
+use crate::config::{App, BuilderKey, Config};
 use crate::edge::passwords::Passwords;
 use crate::edge::{Cabinet, Site, Upstreams};
 use crate::metrics::{self, Metrics};
@@ -34,6 +35,8 @@ pub struct Rooms {
     pub cabinet: Cabinet,
     pub passwords: Passwords,
     audit: Audit,
+    /// For the retention task, which outlives a configuration.
+    apps: watch::Sender<Vec<App>>,
     tasks: Tasks,
     background: Handle,
     draining: CancellationToken,
@@ -55,6 +58,16 @@ impl Rooms {
             drafts: &config.drafts,
         };
         let releases = Releases::open(store.clone(), limits, state, tasks, metrics).await?;
+        let apps = watch::Sender::new(config.apps.clone());
+        let interval = Duration::from_secs(config.deploy.prune_every_seconds);
+        let keep = retention::keep(releases.clone(), audit.clone(), apps.subscribe(), interval);
+        let cancelled = tasks.cancelled();
+        tasks.spawn("release-retention", async move {
+            tokio::select! {
+                () = cancelled => {}
+                () = keep => {}
+            }
+        });
         Ok(Rooms {
             signaling,
             guard: Arc::default(),
@@ -65,6 +78,7 @@ impl Rooms {
             upstreams: Upstreams::start(tasks, metrics),
             releases,
             audit,
+            apps,
             tasks: tasks.clone(),
             background: Handle::current(),
             draining: CancellationToken::new(),
@@ -85,6 +99,7 @@ impl Rooms {
     }
 
     pub fn api(&self, config: &Config, certificates: api::Certificates) -> Router {
+        self.apps.send_replace(config.apps.clone());
         api::router(api::State {
             releases: self.releases.clone(),
             store: self.store.clone(),

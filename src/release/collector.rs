@@ -1,7 +1,7 @@
 //! Deletes what deploys left behind that never became true, and what they staged in vain.
 //!
-//! A deploy is looked at once, when it is old enough that it cannot become true any more. No content that any record
-//! names is ever deleted, whether it is served now or not.
+//! A deploy is looked at once, when it is old enough that it cannot become true any more. Content that a record names
+//! is deleted only when a later one took it away (`retention`) and nothing that may be served has the same.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use super::figures::Figures;
 use super::id::{CONTENT, ContentKey, ReleaseId};
 use super::index::Index;
 use super::log::LogError;
+use super::snapshot::Snapshot;
 use crate::cause::chain;
 use crate::clock;
 use crate::store::{Key, Store, StoreError};
@@ -32,9 +33,28 @@ pub struct Collector {
     index: Arc<Index>,
     /// Age at which a deploy cannot become true any more; at least twice the age at which publishing refuses it.
     age: SignedDuration,
-    /// Deploys up to this one were looked at.
-    done: Arc<Mutex<Option<ReleaseId>>>,
+    /// Age at which the content of what was taken away is freed.
+    free_after: SignedDuration,
+    done: Arc<Mutex<Collected>>,
     figures: Figures,
+}
+
+/// How far this node has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Collected {
+    /// Deploys up to this one were looked at.
+    pub deploys: Option<ReleaseId>,
+    /// Content that records up to this one took away is freed.
+    pub prunes: u64,
+}
+
+impl Collected {
+    pub fn of(saved: Option<&Snapshot>) -> Collected {
+        saved.map_or_else(Collected::default, |saved| Collected {
+            deploys: saved.collected,
+            prunes: saved.freed,
+        })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +74,15 @@ impl Collector {
         store: Store,
         index: Arc<Index>,
         age: SignedDuration,
-        done: Arc<Mutex<Option<ReleaseId>>>,
+        free_after: SignedDuration,
+        done: Arc<Mutex<Collected>>,
         figures: Figures,
     ) -> Collector {
         Collector {
             store,
             index,
             age,
+            free_after,
             done,
             figures,
         }
@@ -105,7 +127,8 @@ impl Collector {
             .map_err(CollectError::Uploads)? as u64;
         // Theirs goes with them. One that is opened from now on is too young to be looked at.
         let drafts = protected(&self.store).await.map_err(CollectError::List)?;
-        let mut after = self.done().map(|id| format!("{CONTENT}{id}/~"));
+        deleted += self.free(now).await?;
+        let mut after = self.done().deploys.map(|id| format!("{CONTENT}{id}/~"));
         loop {
             let listed = self
                 .store
@@ -141,7 +164,7 @@ impl Collector {
             .map(|(n, id)| (id, n))
             .collect();
         let mut deleted = 0;
-        let mut looked_at = self.done();
+        let mut looked_at = self.done().deploys;
         for (position, (id, staged)) in content.iter().enumerate() {
             let named = match records.get(id) {
                 Some(n) => self.named_by(*n).await?,
@@ -159,7 +182,7 @@ impl Collector {
                 looked_at = Some(*id);
             }
         }
-        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = looked_at;
+        self.note(|done| done.deploys = looked_at);
         Ok(deleted)
     }
 
@@ -173,7 +196,34 @@ impl Collector {
             .collect())
     }
 
-    fn done(&self) -> Option<ReleaseId> {
+    /// Deletes the content of what was taken away, unless something else that may be served has the same.
+    async fn free(&self, now: Timestamp) -> Result<u64, CollectError> {
+        self.index.catch_up().await?;
+        let state = self.index.state();
+        let mut live: Option<HashSet<ContentKey>> = None;
+        let mut deleted = 0;
+        for n in state.prunes_after(self.done().prunes) {
+            let record = self.index.log().read(n).await?;
+            if now.duration_since(record.at) < self.free_after {
+                break;
+            }
+            let live = live.get_or_insert_with(|| state.contents().collect());
+            let contents = record.deployed().replaced.iter().map(|file| file.content);
+            for content in contents.filter(|content| !live.contains(content)) {
+                let gone = self.store.delete(&content.key()).await;
+                gone.map_err(CollectError::Delete)?;
+                deleted += 1;
+            }
+            self.note(|done| done.prunes = n);
+        }
+        Ok(deleted)
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Collected)) {
+        change(&mut self.done.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn done(&self) -> Collected {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,12 +13,15 @@ use super::keys::{KEYS_MOST, addition, revocation};
 use super::log::{Appended, LogError};
 use super::past::{Past, REACH, predecessor, rollback};
 use super::path::ReleasePath;
-use super::record::{Actor, Event, FORMAT, File, Record, ReleaseId, Rollout, SpreadOf, Step};
+use super::record::{
+    Actor, Deployed, Event, FORMAT, File, Record, ReleaseId, Rollout, SpreadOf, Step,
+};
+use super::retention;
 use super::spread::Spread;
 use super::state::{State, Tree};
 use crate::cause::chain;
 use crate::clock;
-use crate::config::{AppName, BuilderKey, BuilderKeyHash, StorePrefix};
+use crate::config::{AppName, BuilderKey, BuilderKeyHash, Retention, StorePrefix};
 use crate::systemd;
 use crate::tasks;
 
@@ -65,6 +68,10 @@ pub enum Command {
     RevokeKey(BuilderKeyHash),
     /// Take the steps of all rollouts that are due.
     Advance,
+    /// Take old versions away.
+    Prune {
+        rules: Retention,
+    },
 }
 
 /// Some manifests of a product; what is not named does not narrow them.
@@ -110,6 +117,10 @@ pub enum ControlError {
     Nothing(ReleasePath),
     #[error("`{0}` was not published at that time")]
     NotThen(ReleasePath),
+    #[error(
+        "`{0}` belongs to a version that was pruned, so what needs it cannot be published again"
+    )]
+    Gone(ReleasePath),
     #[error("`{0}` is pinned; unpin it first")]
     Pinned(ReleasePath),
     #[error("this key was revoked; make another one")]
@@ -167,7 +178,9 @@ impl Command {
         let past = |to| Past::read(index, state, prefix, to);
         let changes = match self {
             Command::Rollback { to } => {
-                let deployed = rollback(&tree, &past(*to).await?, now)?;
+                let past = past(*to).await?;
+                let deployed = rollback(&tree, &past, now)?;
+                past.check(state, &tree, &deployed.files)?;
                 return Ok((Event::Rollback { to: *to, deployed }, Vec::new()));
             }
             Command::AddKey(key) => return Ok((addition(&tree, key, now)?, Vec::new())),
@@ -185,7 +198,7 @@ impl Command {
             }
             Command::Pin { which, to } => {
                 let past = past(*to).await?;
-                each(&which.of(&tree)?, |path| pin(&tree, &past, path))
+                each(&which.of(&tree)?, |path| pin(state, &tree, &past, path))
             }
             Command::Unpin { which } => {
                 let pinned = |path: &ReleasePath| {
@@ -194,6 +207,11 @@ impl Command {
                 };
                 let paths = which.of(&tree)?.into_iter().filter(pinned);
                 paths.map(|path| Ok(everybody(path))).collect()
+            }
+            Command::Prune { rules } => {
+                let files = retention::plan_aside(tree, rules.clone(), now).await;
+                let deployed = taken_away(files.unwrap_or_default())?;
+                return Ok((Event::Prune { deployed }, Vec::new()));
             }
             Command::Advance => advance(&tree, now).into_iter().map(Ok).collect(),
         };
@@ -366,10 +384,30 @@ async fn halt(
     })
 }
 
-fn pin(tree: &Tree, past: &Past, path: &ReleasePath) -> Result<SpreadOf, ControlError> {
+/// The record of files that go.
+fn taken_away(files: Vec<Arc<File>>) -> Result<Deployed, ControlError> {
+    if files.is_empty() {
+        return Err(ControlError::Unchanged);
+    }
+    Ok(Deployed {
+        files: Vec::new(),
+        removed: files.iter().map(|file| file.path.clone()).collect(),
+        replaced: files,
+        warnings: Vec::new(),
+        forced: false,
+    })
+}
+
+fn pin(
+    state: &State,
+    tree: &Tree,
+    past: &Past,
+    path: &ReleasePath,
+) -> Result<SpreadOf, ControlError> {
     let before = past
         .file(tree, path)
         .ok_or_else(|| ControlError::NotThen(path.clone()))?;
+    past.check(state, tree, std::slice::from_ref(&before))?;
     Ok(SpreadOf {
         path: path.clone(),
         rollout: Rollout::default(),

@@ -27,8 +27,10 @@ pub mod manifest;
 mod past;
 pub mod path;
 mod projection;
+mod prune;
 mod publish;
 mod record;
+mod retention;
 mod services;
 mod snapshot;
 mod spread;
@@ -54,15 +56,17 @@ pub use history::History;
 pub use index::Synced;
 pub use intake::Intake;
 pub use log::LogError;
+pub use prune::Pruned;
 pub use publish::{Order, PublishError, Published};
 pub use record::{Actor, ContentKey, Event, File, Record, ReleaseId, Rollout, Step};
+pub use retention::Gone;
 pub use snapshot::SnapshotError;
 pub use spread::StagingId;
 pub use staging::StagingError;
 pub use state::{State, Tree};
 
 use self::catalog::Catalogs;
-use self::collector::Collector;
+use self::collector::{Collected, Collector};
 use self::draft::{Drafts, Sweeper};
 use self::figures::Figures;
 use self::index::Index;
@@ -73,7 +77,7 @@ use self::services::{load, save, service, warn_of_other_writers};
 use self::snapshot::SnapshotFile;
 use self::staging::{Room, Staging};
 use crate::clock;
-use crate::config::{self, AppName, Lint, StorePrefix};
+use crate::config::{self, AppName, Lint, Retention, StorePrefix};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::tasks::{self, Tasks};
@@ -168,7 +172,7 @@ impl Releases {
         let projected = Arc::new(AtomicU64::new(
             saved.as_ref().map_or(0, |saved| saved.projected),
         ));
-        let collected = Arc::new(Mutex::new(saved.as_ref().and_then(|saved| saved.collected)));
+        let collected = Arc::new(Mutex::new(Collected::of(saved.as_ref())));
         let saved = saved.map(|saved| (saved.state, saved.seen));
         let index = Arc::new(Index::new(Log::new(store.clone()), saved, figures.clone()));
 
@@ -189,6 +193,7 @@ impl Releases {
             store.clone(),
             index.clone(),
             age,
+            SignedDuration::from_secs(i64::try_from(limits.free_after_seconds).unwrap_or(i64::MAX)),
             collected.clone(),
             figures.clone(),
         );
@@ -297,6 +302,40 @@ impl Releases {
     ) -> Result<Executed, ControlError> {
         let shared = &self.shared;
         command.execute(&shared.index, &shared.node, by).await
+    }
+
+    /// Takes old versions of an app away by these rules, in one record; `dry` only tells what would go.
+    pub async fn prune(
+        &self,
+        rules: &Retention,
+        by: &Commander,
+        dry: bool,
+    ) -> Result<Pruned, ControlError> {
+        let index = &self.shared.index;
+        let command = Command::Prune {
+            rules: rules.clone(),
+        };
+        let planned = retention::plan_aside(self.tree(&by.prefix), rules.clone(), clock::now());
+        let files = planned.await.unwrap_or_default();
+        let executed = match dry {
+            true => Err(ControlError::Unchanged),
+            false => self.execute(&command, by).await,
+        };
+        let (record, files) = match executed {
+            Ok(Executed { record, .. }) => {
+                let files = record.deployed().replaced.clone();
+                (Some(record), files)
+            }
+            Err(ControlError::Unchanged) if dry => (None, files),
+            Err(ControlError::Unchanged) => (None, Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let lost = prune::lost(index, &self.state(), &by.prefix, &files).await?;
+        Ok(Pruned {
+            record,
+            files,
+            lost,
+        })
     }
 
     pub fn health(&self) -> Health {

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use super::checks::replaced;
 use super::control::ControlError;
 use super::index::Index;
+use super::manifest;
 use super::path::ReleasePath;
-use super::record::{Deployed, File};
+use super::record::{ContentKey, Deployed, Event, File, Record};
 use super::state::{State, Tree};
 use crate::config::StorePrefix;
 
@@ -23,6 +24,55 @@ const READS: usize = 16;
 pub struct Past {
     /// `None`: nothing.
     files: BTreeMap<ReleasePath, Option<Arc<File>>>,
+    taken: Taken,
+}
+
+/// What was taken away since a record, and cannot be published again.
+#[derive(Default)]
+pub struct Taken {
+    paths: HashSet<ReleasePath>,
+    contents: HashSet<ContentKey>,
+}
+
+impl Taken {
+    /// Whether this record took something away.
+    fn note(&mut self, record: &Record) -> bool {
+        let Event::Prune { deployed } = &record.event else {
+            return false;
+        };
+        self.paths.extend(deployed.removed.iter().cloned());
+        self.contents
+            .extend(deployed.replaced.iter().map(|file| file.content));
+        true
+    }
+
+    /// # Errors
+    /// A file to be published again is of what was taken away, or is a manifest that names such a file.
+    fn check(&self, state: &State, tree: &Tree, files: &[Arc<File>]) -> Result<(), ControlError> {
+        if self.paths.is_empty() {
+            return Ok(());
+        }
+        let live: HashSet<ContentKey> = state.contents().collect();
+        for file in files {
+            if self.contents.contains(&file.content) && !live.contains(&file.content) {
+                return Err(ControlError::Gone(file.path.clone()));
+            }
+            let read = file
+                .inline
+                .as_deref()
+                .and_then(|bytes| manifest::parse(&file.path, bytes));
+            let Some(Ok(manifest)) = read else { continue };
+            for named in &manifest.names {
+                let taken = |path: &str| self.paths.contains(path) && tree.file(path).is_none();
+                let path = manifest::published(&file.path, &named.url, taken);
+                if let Some(path) = path.filter(|path| taken(path)) {
+                    let path = self.paths.get(path.as_str()).unwrap_or(&file.path);
+                    return Err(ControlError::Gone(path.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Past {
@@ -44,9 +94,9 @@ impl Past {
         }
         let reads = (to + 1..=state.head()).rev().map(|n| index.log().read(n));
         let mut records = stream::iter(reads).buffered(READS);
-        let mut files = BTreeMap::new();
+        let (mut files, mut taken) = (BTreeMap::new(), Taken::default());
         while let Some(record) = records.try_next().await? {
-            if record.prefix != *prefix {
+            if record.prefix != *prefix || taken.note(&record) {
                 continue;
             }
             let deployed = record.deployed();
@@ -55,7 +105,18 @@ impl Past {
             let old = deployed.replaced.iter();
             files.extend(old.map(|file| (file.path.clone(), Some(file.clone()))));
         }
-        Ok(Past { files })
+        Ok(Past { files, taken })
+    }
+
+    /// # Errors
+    /// Some of these files, or what they name, was taken away since.
+    pub fn check(
+        &self,
+        state: &State,
+        tree: &Tree,
+        files: &[Arc<File>],
+    ) -> Result<(), ControlError> {
+        self.taken.check(state, tree, files)
     }
 
     /// What stood under `path` then.
@@ -122,14 +183,20 @@ pub async fn predecessor(
     let least = state.head().saturating_sub(REACH) + 1;
     let reads = (least..=state.head()).rev().map(|n| index.log().read(n));
     let mut records = stream::iter(reads).buffered(READS);
+    let mut taken = Taken::default();
     while let Some(record) = records.try_next().await? {
+        if record.prefix == *prefix && taken.note(&record) {
+            continue;
+        }
         let deployed = record.deployed();
         let changes = |file: &Arc<File>| file.path == *path && !file.unchanged;
         if record.prefix != *prefix || !deployed.files.iter().any(changes) {
             continue;
         }
         let mut old = deployed.replaced.iter();
-        return Ok(old.find(|file| file.path == *path).cloned());
+        let found = old.find(|file| file.path == *path).cloned();
+        taken.check(state, &state.tree(prefix), found.as_slice())?;
+        return Ok(found);
     }
     Ok(None)
 }

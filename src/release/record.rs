@@ -68,6 +68,10 @@ pub enum Event {
         to: u64,
         deployed: Deployed,
     },
+    /// Old versions were taken away; `deployed` only removes, and its `replaced` tells whose content is freed.
+    Prune {
+        deployed: Deployed,
+    },
     /// How far published manifests spread.
     Spread {
         spreads: Vec<SpreadOf>,
@@ -85,6 +89,7 @@ const KINDS: &[&str] = &[
     "deploy",
     "staged",
     "rollback",
+    "prune",
     "spread",
     "key_added",
     "key_revoked",
@@ -279,7 +284,8 @@ impl Record {
         match &self.event {
             Event::Deploy(deployed)
             | Event::Staged { deployed, .. }
-            | Event::Rollback { deployed, .. } => deployed,
+            | Event::Rollback { deployed, .. }
+            | Event::Prune { deployed } => deployed,
             Event::Spread { .. } | Event::KeyAdded { .. } | Event::KeyRevoked { .. } => &NOTHING,
         }
     }

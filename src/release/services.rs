@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::collector::Collected;
 use super::index::Index;
-use super::record::ReleaseId;
 use super::snapshot::{Snapshot, SnapshotError, SnapshotFile, node_id};
 use super::state::State;
 use crate::cause::chain;
@@ -35,7 +35,7 @@ pub async fn save(
     file: SnapshotFile,
     index: Arc<Index>,
     projected: Arc<AtomicU64>,
-    collected: Arc<Mutex<Option<ReleaseId>>>,
+    collected: Arc<Mutex<Collected>>,
 ) {
     let mut heads = index.heads();
     let mut saved_head = index.state().head();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::collector::Collected;
 use super::record::ReleaseId;
 use super::state::State;
 
@@ -31,6 +32,9 @@ pub struct Snapshot {
     pub projected: u64,
     /// Staged content up to that of this deploy was looked through for leftovers.
     pub collected: Option<ReleaseId>,
+    /// The content of what the records up to this one took away is freed.
+    #[serde(default)]
+    pub freed: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +56,14 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    pub fn new(
-        seen: Timestamp,
-        state: State,
-        projected: u64,
-        collected: Option<ReleaseId>,
-    ) -> Snapshot {
+    pub fn new(seen: Timestamp, state: State, projected: u64, collected: Collected) -> Snapshot {
         Snapshot {
             format: FORMAT,
             seen,
             state,
             projected,
-            collected,
+            collected: collected.deploys,
+            freed: collected.prunes,
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
                 Timestamp::UNIX_EPOCH,
                 state.clone(),
                 1,
-                None,
+                Collected::default(),
             ))
             .unwrap();
         let read = snapshots.load().unwrap().unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::record::{File, Record, ReleaseId};
+use super::record::{ContentKey, Event, File, Record, ReleaseId};
 pub use super::tree::Tree;
 use crate::config::{AppName, StorePrefix};
 
@@ -24,6 +24,9 @@ pub struct State {
     ids: Arc<Vec<ReleaseId>>,
     trees: BTreeMap<StorePrefix, Arc<Tree>>,
     replays: Arc<Vec<Replay>>,
+    /// Numbers of the records that took old versions away.
+    #[serde(default)]
+    prunes: Arc<Vec<u64>>,
 }
 
 /// A successful request that may be repeated: the answer is in record `n`.
@@ -74,6 +77,17 @@ impl State {
             .collect()
     }
 
+    /// Records after record `n` that took old versions away.
+    pub fn prunes_after(&self, n: u64) -> impl Iterator<Item = u64> {
+        let first = self.prunes.partition_point(|prune| *prune <= n);
+        self.prunes.iter().skip(first).copied()
+    }
+
+    /// Where the content of all is that may still be served.
+    pub fn contents(&self) -> impl Iterator<Item = ContentKey> {
+        self.trees.values().flat_map(|tree| tree.contents())
+    }
+
     /// All files of all prefixes.
     pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
         self.trees.values().flat_map(|tree| tree.files())
@@ -103,6 +117,9 @@ impl State {
         Arc::make_mut(&mut self.ids).push(record.id);
         let tree = self.trees.entry(record.prefix.clone()).or_default();
         Arc::make_mut(tree).apply(record);
+        if matches!(record.event, Event::Prune { .. }) {
+            Arc::make_mut(&mut self.prunes).push(record.n);
+        }
         if let Some(idempotency) = &record.idempotency {
             let replays = Arc::make_mut(&mut self.replays);
             replays.retain(|replay| is_fresh(replay.at, record.at));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
 use super::path::ReleasePath;
-use super::record::{Deployed, Event, File, Record, Rollout, SpreadOf};
+use super::record::{ContentKey, Deployed, Event, File, Record, Rollout, SpreadOf};
 use super::spread::{Spread, StagingId};
 use crate::config::AppName;
 
@@ -105,7 +105,9 @@ impl Tree {
     pub(super) fn apply(&mut self, record: &Record) {
         self.app = Some(record.app.clone());
         match &record.event {
-            Event::Deploy(deployed) => self.change(deployed, None, record.at),
+            Event::Deploy(deployed) | Event::Prune { deployed } => {
+                self.change(deployed, None, record.at);
+            }
             Event::Rollback { deployed, .. } => {
                 for file in &deployed.files {
                     self.spreads
@@ -191,6 +193,15 @@ impl Tree {
 
     pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
         self.files.values()
+    }
+
+    /// Where the content of all is that this tree may still serve.
+    pub fn contents(&self) -> impl Iterator<Item = ContentKey> {
+        let spreads = self.spreads.values();
+        let spreads = spreads.flat_map(|spread| [&spread.before, &spread.staged]);
+        let retired = self.retired.values().map(|retired| &retired.file);
+        let all = self.files.values().chain(spreads).chain(retired);
+        all.map(|file| file.content)
     }
 
     /// The files in a directory and below, in the order of their paths; `directory` without a trailing `/`.

@@ -63,6 +63,7 @@ mod publish_plan;
 mod publish_resumed;
 mod readme;
 mod releases_control;
+mod retention;
 mod route_policies;
 mod routes;
 mod signaling_access;
