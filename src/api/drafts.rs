@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::HttpBody as _;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::deed::{audited, json, outcome};
+use self::deed::{audited, body, json, outcome, parsed};
 use self::shapes::{
     CompleteResponse, DeclareRequest, DeclareResponse, DraftState, FileState, OpenRequest, Opened,
     PublishRequest, PublishResponse,
@@ -28,9 +29,10 @@ use super::{Api, receive};
 use crate::audit::Outcome;
 use crate::cause::chain;
 use crate::config::Scope;
-use crate::release::draft::{DraftError, Upload};
-use crate::release::path::longest_under;
+use crate::release::draft::{Batch, DraftError, Upload};
+use crate::release::path::{ReleasePath, longest_under};
 use crate::release::{Order, ReleaseId};
+use crate::tasks;
 
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
 
@@ -143,6 +145,7 @@ async fn delete(
     let deed = caller.deed("draft-delete", format!("{}/{id}", caller.app.prefix));
     let here = api.clone();
     let work = async move {
+        may_touch(&here, &caller, id, None).await?;
         here.releases.drafts().delete(&caller.app, id).await?;
         Ok((String::new(), ()))
     };
@@ -176,14 +179,18 @@ async fn declare(
     caller.may(Scope::Publish)?;
     let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
     let id = draft(&id)?;
-    let asked: Option<DeclareRequest> = json(&api, request.into_body(), LIST_BYTES).await?;
-    let batch = asked.ok_or(ApiError::Value {
-        member: "files",
-        rule: "a list of files",
-    })?;
-    let batch = batch.batch(longest_under(caller.app.prefix.as_str()))?;
-    caller.may_publish(batch.files.iter().map(|file| &file.path))?;
     let drafts = api.releases.drafts();
+    // What is sent in chunks may be as long as any.
+    let bytes = request.body().size_hint().upper();
+    let bytes = bytes.map_or(LIST_BYTES, |bytes| {
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    });
+    let _room = drafts.admit(bytes.min(LIST_BYTES)).await?;
+    let bytes = body(&api, request.into_body(), LIST_BYTES).await?;
+    let longest = longest_under(caller.app.prefix.as_str());
+    let batch = tasks::blocking("draft-declare", move || batch(&bytes, longest));
+    let batch = batch.await.map_err(|_| ApiError::Cut)??; // the log has the panic
+    caller.may_publish(batch.files.iter().map(|file| &file.path))?;
     let files = drafts.declare(&caller.app, id, &batch).await?;
     Ok(Json(files.into()))
 }
@@ -217,6 +224,7 @@ async fn part(
     let Path(PartPath { id, upload, n }) = path.map_err(|_| ApiError::NotFound)?;
     let (id, upload) = (draft(&id)?, self::upload(&upload)?);
     let sha256 = content_sha256(request.headers())?;
+    may_touch(&api, &caller, id, Some(&upload)).await?;
     let drafts = api.releases.drafts();
     let part = drafts.part(&caller.app, id, &upload, n, sha256).await?;
     let length = request.headers().get(header::CONTENT_LENGTH);
@@ -251,6 +259,7 @@ async fn complete(
     caller.may(Scope::Publish)?;
     let Path(UploadPath { id, upload }) = path.map_err(|_| ApiError::NotFound)?;
     let (id, upload) = (draft(&id)?, self::upload(&upload)?);
+    may_touch(&api, &caller, id, Some(&upload)).await?;
     let drafts = api.releases.drafts();
     let path = drafts.complete(&caller.app, id, &upload).await?;
     Ok(Json(CompleteResponse {
@@ -327,6 +336,35 @@ async fn publish(
         record: published.record.n,
     };
     Ok(replayed(Json(answer).into_response(), &published))
+}
+
+/// Refuses a key with paths what is not for these: an upload that is declared for none of them, or all of a draft that
+/// holds other files too.
+async fn may_touch(
+    api: &Api,
+    caller: &Caller,
+    id: ReleaseId,
+    upload: Option<&Upload>,
+) -> Result<(), ApiError> {
+    if caller.key.paths.is_empty() {
+        return Ok(());
+    }
+    let drafts = api.releases.drafts();
+    let paths = drafts.paths(&caller.app, id, upload).await?;
+    let is_own = |path: &ReleasePath| caller.may_publish([path]).is_ok();
+    if upload.is_some() && paths.iter().any(is_own) {
+        return Ok(());
+    }
+    caller.may_publish(&paths)
+}
+
+fn batch(bytes: &[u8], longest: usize) -> Result<Batch, ApiError> {
+    let asked: Option<DeclareRequest> = parsed(bytes)?;
+    let asked = asked.ok_or(ApiError::Value {
+        member: "files",
+        rule: "a list of files",
+    })?;
+    asked.batch(longest)
 }
 
 fn draft(id: &str) -> Result<ReleaseId, ApiError> {

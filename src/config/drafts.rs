@@ -12,13 +12,14 @@ pub struct Drafts {
     pub part_bytes: u64,
     /// Drafts of one app that are neither published nor expired.
     pub max_open: usize,
-    /// Different contents that are declared in one draft.
+    /// Files of one draft, counted for each job that declares them, and different contents that were ever declared in it.
     pub max_files: usize,
     /// How long a draft can be published after it was opened, seconds; a request may ask for less. What is left of it is
     /// deleted a day later.
     pub expire_seconds: u64,
     /// Parts that are received at the same time. A further one waits for its turn, unread, for up to
-    /// `deploy.stall_timeout_seconds`; then it is answered 503 with Retry-After.
+    /// `deploy.stall_timeout_seconds`; then it is answered 503 with Retry-After. In a bucket they are fewer than
+    /// `store.s3.parts_in_flight`: a part in the making takes the room of one, however slowly its client sends.
     pub parts_in_flight: usize,
     /// Files that are put together from their parts at the same time.
     pub completes_in_flight: usize,

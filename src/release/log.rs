@@ -44,6 +44,9 @@ pub enum LogError {
         #[source]
         source: serde_json::Error,
     },
+    /// It could be written, but nobody could read it, nor any record behind it.
+    #[error("record {n} of the release log would have {bytes} bytes; {RECORD_BYTES} are the most")]
+    TooLarge { n: u64, bytes: usize },
     #[error("cannot append record {n} to the release log")]
     Append {
         n: u64,
@@ -136,6 +139,10 @@ impl Log {
         let bytes = record
             .to_bytes()
             .map_err(|source| LogError::Encode { n, source })?;
+        let size = bytes.len();
+        if size > RECORD_BYTES {
+            return Err(LogError::TooLarge { n, bytes: size });
+        }
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {

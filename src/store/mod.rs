@@ -104,6 +104,14 @@ impl Store {
         }
     }
 
+    /// Parts of objects that can be written at the same time, the further ones wait; `None` when all can.
+    pub fn parts_in_flight(&self) -> Option<usize> {
+        match self {
+            Store::Filesystem(_) => None,
+            Store::S3(bucket) => Some(bucket.parts_in_flight()),
+        }
+    }
+
     /// Starts an object of yet unknown size. Nothing is visible before
     /// [`Writer::finish`] returns; a dropped writer leaves nothing.
     pub async fn writer(&self, key: &Key, attributes: &Attributes) -> Result<Writer, StoreError> {

@@ -5,11 +5,11 @@ use std::io::Read as _;
 use serde_json::{Value, json};
 
 use crate::drafts::{PART, daemon, error};
-use crate::harness::Builder;
 use crate::harness::draft::{Client, sha256};
 use crate::harness::http::{Connection, head};
 use crate::harness::release::{deploy, files, product};
 use crate::harness::wait::wait_until;
+use crate::harness::{Builder, key_hash};
 
 #[test]
 fn bytes_that_are_not_what_was_declared_are_sent_again() {
@@ -261,6 +261,16 @@ fn hostile_declarations_are_refused() {
         let answer = declare(json!({"path": "x", "size": size, "sha256": sha256}));
         assert_eq!(answer.status, 400, "{size} {sha256}");
     }
+    let one = json!({"path": "x", "size": 1, "sha256": hash});
+    let answer = client.send(
+        "PUT",
+        &format!("/api/drafts/{id}/files"),
+        &json!({"files": [one, one]}),
+    );
+    assert_eq!(
+        (answer.status, error(&answer).as_str()),
+        (400, "Conflicting file paths")
+    );
     let answer = declare(json!({"path": "x", "size": u64::MAX, "sha256": hash}));
     assert_eq!(
         (answer.status, error(&answer).as_str()),
@@ -334,6 +344,74 @@ fn hostile_uploads_and_part_numbers_are_refused() {
 }
 
 #[test]
+fn a_key_with_paths_leaves_the_uploads_and_drafts_of_others_alone() {
+    let config = format!(
+        "[apps.default]\nbuilder_key_hashes = [\"{}\"]\n[[apps.default.keys]]\nhash = \"{}\"\n\
+         paths = [\"releases/mac/\"]\n",
+        key_hash("all"),
+        key_hash("mac"),
+    );
+    let daemon = Builder::new().config(&config).start();
+    let address = daemon.http;
+    let (all, mac) = (
+        Client {
+            address,
+            key: "all",
+        },
+        Client {
+            address,
+            key: "mac",
+        },
+    );
+    let id = mac.open();
+    let shared = ("releases/win/notes.txt", &b"both"[..]);
+    let others = files(&[("releases/win/a.exe", b"theirs"), shared]);
+    assert_eq!(all.declare(&id, "win", &others).status, 200);
+    let own = files(&[("releases/mac/notes.txt", b"both")]);
+    let theirs = format!("{}-6", sha256(b"theirs"));
+    let of_both = format!("{}-4", sha256(b"both"));
+    let part = |upload: &str| mac.part(&id, upload, 1, b"wrong!").expect("an answer");
+    assert_eq!(part(&of_both).status, 403, "before it is declared");
+    mac.fill(&id, "mac", &own, PART).expect("answers");
+    let draft = format!("/api/drafts/{id}");
+    for answer in [
+        part(&theirs),
+        mac.complete(&id, &theirs).expect("an answer"),
+        mac.send("DELETE", &draft, &Value::Null),
+    ] {
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        assert!(
+            answer.text().contains("releases/win/a.exe"),
+            "{}",
+            answer.text()
+        );
+    }
+    all.fill(&id, "win", &others, PART).expect("answers");
+    assert_eq!(all.publish(&id).expect("an answer").status, 200);
+    let own_draft = format!("/api/drafts/{}", mac.open());
+    assert_eq!(mac.send("DELETE", &own_draft, &Value::Null).status, 204);
+}
+
+#[test]
+fn drafts_that_are_opened_at_once_are_counted() {
+    let daemon = Builder::new().env("SEANCE_DRAFTS__MAX_OPEN", "2").start();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let opened = std::thread::scope(|scope| {
+        let open = || client.send("POST", "/api/releases", &json!({})).status;
+        let threads: Vec<_> = (0..12).map(|_| scope.spawn(open)).collect();
+        let statuses = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a status"));
+        statuses.filter(|status| *status == 201).count()
+    });
+    assert_eq!(opened, 2);
+}
+
+#[test]
 fn the_limits_of_drafts_are_kept() {
     let daemon = Builder::new()
         .env("SEANCE_DRAFTS__MAX_OPEN", "2")
@@ -356,19 +434,16 @@ fn the_limits_of_drafts_are_kept() {
         "{}",
         answer.text()
     );
-    let answer = client.declare(&first, "", &files(&[("a", b"a"), ("b", b"b"), ("c", b"c")]));
-    assert_eq!(
-        (answer.status, error(&answer).as_str()),
-        (413, "Draft too large")
-    );
-    client
-        .fill(
-            &first,
-            "",
-            &files(&[("a", b"a"), ("b", b"b"), ("c", b"b")]),
-            PART,
-        )
-        .expect("answers");
+    let two = files(&[("a", b"a"), ("b", b"a")]);
+    client.fill(&first, "mac", &two, PART).expect("answers");
+    for (job, more) in [("mac", &files(&[("c", b"a")])), ("win", &two)] {
+        let answer = client.declare(&first, job, more);
+        assert_eq!(
+            (answer.status, error(&answer).as_str()),
+            (413, "Draft too large"),
+            "{job}"
+        );
+    }
     assert_eq!(client.publish(&first).expect("an answer").status, 200);
     client.open();
     assert_eq!(

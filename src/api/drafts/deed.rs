@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::super::Api;
@@ -56,15 +58,34 @@ pub async fn json<T: DeserializeOwned + Default>(
     body: Body,
     limit: usize,
 ) -> Result<T, ApiError> {
-    let patience = Duration::from_secs(api.deploy.stall_timeout_seconds);
-    let bytes = tokio::time::timeout(patience, to_bytes(body, limit)).await;
-    // What is too long says so nowhere but in its text; a sender that went away does not read the answer.
-    let bytes = bytes.map_err(|_| ApiError::Stalled)?;
-    let bytes = bytes.map_err(|_| ApiError::TooLarge {
-        limit_bytes: limit as u64,
-    })?;
+    parsed(&self::body(api, body, limit).await?)
+}
+
+/// A body of at most `limit` bytes, however long it takes, unless it stalls.
+pub async fn body(api: &Api, mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let stall = Duration::from_secs(api.deploy.stall_timeout_seconds);
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(stall, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| ApiError::Stalled)? else {
+            return Ok(bytes.freeze());
+        };
+        let Ok(data) = frame.map_err(|_| ApiError::Incomplete)?.into_data() else {
+            continue; // trailers
+        };
+        if bytes.len() + data.len() > limit {
+            return Err(ApiError::TooLarge {
+                limit_bytes: limit as u64,
+            });
+        }
+        bytes.extend_from_slice(&data);
+    }
+}
+
+/// What a body says in JSON; none at all says nothing.
+pub fn parsed<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    Ok(Json::from_bytes(&bytes)?.0)
+    Ok(Json::from_bytes(bytes)?.0)
 }

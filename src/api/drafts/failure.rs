@@ -18,9 +18,10 @@ pub fn status(error: &DraftError) -> StatusCode {
         DraftError::Refused(refusal) => match refusal {
             Refusal::Differs { .. } | Refusal::BelowFile { .. } => StatusCode::CONFLICT,
             Refusal::Twice { .. } => StatusCode::BAD_REQUEST,
-            Refusal::Files { .. } | Refusal::Parts { .. } | Refusal::Batches => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Refusal::Files { .. }
+            | Refusal::Parts { .. }
+            | Refusal::Batches
+            | Refusal::Jobs { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         },
         DraftError::NoPart { .. } | DraftError::PartLength { .. } | DraftError::PartHash { .. } => {
             StatusCode::BAD_REQUEST
@@ -31,7 +32,7 @@ pub fn status(error: &DraftError) -> StatusCode {
         DraftError::Body(_) => StatusCode::BAD_REQUEST,
         DraftError::WrongContent => StatusCode::UNPROCESSABLE_ENTITY,
         DraftError::Publish(error) => publish_status(error),
-        DraftError::Busy | DraftError::Contended | DraftError::Lost => {
+        DraftError::Busy | DraftError::Contended | DraftError::Lost(_) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         DraftError::Log(_) | DraftError::Store(_) | DraftError::Damaged { .. } => {
@@ -74,7 +75,7 @@ pub fn members(error: &DraftError) -> Value {
         DraftError::Publish(error) => publish_members(error),
         DraftError::Busy
         | DraftError::Contended
-        | DraftError::Lost
+        | DraftError::Lost(_)
         | DraftError::Log(_)
         | DraftError::Store(_)
         | DraftError::Damaged { .. } => match status(error) {
@@ -98,7 +99,7 @@ fn refused(refusal: &Refusal) -> Value {
         Refusal::BelowFile { path, .. } | Refusal::Twice { path } => {
             json!({ "error": "Conflicting file paths", "message": said, "path": path.as_str() })
         }
-        Refusal::Files { .. } | Refusal::Parts { .. } | Refusal::Batches => {
+        Refusal::Files { .. } | Refusal::Parts { .. } | Refusal::Batches | Refusal::Jobs { .. } => {
             json!({ "error": "Draft too large", "message": said })
         }
     }

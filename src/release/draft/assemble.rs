@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::{StreamExt, stream};
 
+use super::error::Lost;
 use super::objects::{self, Done, Parts, content, part_key};
 use super::{DraftError, Drafts, Opened, Turn, Upload, missing};
 use crate::cause::chain;
@@ -54,10 +55,7 @@ impl Drafts {
             let _entered = room.background.enter();
             room.tasks.short("draft-complete", work)
         };
-        match work.await {
-            Ok(Some(ended)) => ended,
-            Ok(None) | Err(_) => Err(DraftError::Lost),
-        }
+        work.await.map_err(Lost::Task)?.ok_or(Lost::Panicked)?
     }
 
     /// Returns whether there was anything to do.
@@ -70,16 +68,20 @@ impl Drafts {
         let id = opened.head.id;
         let turn = self.turn(id, *upload);
         let _turn = turn.lock().await;
-        if self.stock(opened, vec![*upload]).await?.has(upload) {
+        if self.is_published(opened, upload) || self.is_done(id, upload).await? {
             return Ok(false);
         }
         let permit = self.shared.assembling.acquire().await;
-        let _permit = permit.map_err(|_| DraftError::Lost)?;
+        let _permit = permit.map_err(Lost::Closed)?;
         let part_bytes = opened.head.part_bytes;
         let parts = objects::parts(self.store(), id, upload).await?;
         let missing = missing(upload, &parts, part_bytes);
         if !missing.is_empty() {
-            return Err(DraftError::MissingParts(missing));
+            // While this waited for its turn another node may have used them, and cleared them.
+            return match self.is_done(id, upload).await? {
+                true => Ok(false),
+                false => Err(DraftError::MissingParts(missing)),
+            };
         }
         match self
             .join(id, upload, number, upload.parts(part_bytes))
@@ -97,12 +99,23 @@ impl Drafts {
             }
             // Another node was first, and cleared them.
             Err(DraftError::Store(StoreError::NotFound { .. }))
-                if objects::done(self.store(), id, upload).await?.is_some() =>
+                if self.is_done(id, upload).await? =>
             {
                 Ok(false)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether content is published under the draft's prefix.
+    fn is_published(&self, opened: &Opened, upload: &Upload) -> bool {
+        let tree = self.shared.room.index.state().tree(&opened.head.prefix);
+        let mut files = tree.files();
+        files.any(|file| file.sha256 == upload.sha256 && file.size == upload.size)
+    }
+
+    async fn is_done(&self, id: ReleaseId, upload: &Upload) -> Result<bool, DraftError> {
+        Ok(objects::done(self.store(), id, upload).await?.is_some())
     }
 
     fn turn(&self, id: ReleaseId, upload: Upload) -> Arc<Turn> {
@@ -128,7 +141,7 @@ impl Drafts {
         let (drafts, upload) = (self.clone(), *upload);
         let work = move || drafts.join_here(id, &upload, number, parts);
         let joined = tasks::blocking("draft-join", work).await;
-        joined.map_err(|_| DraftError::Lost)?
+        joined.map_err(Lost::Task)?
     }
 
     /// Runs on a thread that may block, as the hashing threads do too.
@@ -158,13 +171,13 @@ impl Drafts {
             let mut chunks = part.into_stream();
             while let Some(chunk) = room.background.block_on(chunks.next()) {
                 let chunk = chunk?;
-                hasher.data(chunk.clone()).map_err(|_| DraftError::Lost)?;
+                hasher.data(chunk.clone()).map_err(Lost::Hash)?;
                 room.background.block_on(writer.write(chunk))?;
             }
         }
-        hasher.end_of_file().map_err(|_| DraftError::Lost)?;
-        let digests = hasher.digests().map_err(|_| DraftError::Lost)?;
-        let digests = digests.first().ok_or(DraftError::Lost)?;
+        hasher.end_of_file().map_err(Lost::Hash)?;
+        let digests = hasher.digests().map_err(Lost::Hash)?;
+        let digests = digests.first().ok_or(Lost::NoDigest)?;
         if digests.sha256 != upload.sha256 || digests.size != upload.size {
             return Err(DraftError::WrongContent);
         }

@@ -2,7 +2,7 @@
 //!
 //! Pure. Each entry is one object, created only if its number is free, so that several nodes agree on all of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,11 @@ use crate::release::path::ReleasePath;
 /// Entries of one draft. Jobs send theirs whole, or in a few pieces.
 pub const BATCHES_MOST: u32 = 1000;
 
-/// Parts of all files of one draft: an answer may list them all.
+/// Parts of all files of one draft: an answer may list them all, those of a content as often as it is declared.
 const PARTS_MOST: u64 = 100_000;
+
+/// Jobs that declare one path: publishing may hold what all of them say, 1 MiB each.
+const JOBS_MOST: usize = 64;
 
 /// What one job declared with one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,19 +51,21 @@ pub enum Refusal {
         first: String,
         second: String,
     },
-    #[error("`{path}` is declared twice in one request, with different contents")]
+    #[error("`{path}` is declared twice in one request")]
     Twice { path: ReleasePath },
     #[error("`{file}` is declared as a file, so `{path}` cannot lie below it")]
     BelowFile {
         path: ReleasePath,
         file: ReleasePath,
     },
-    #[error("the draft would have more than {limit} different files")]
+    #[error("the draft would have more than {limit} files")]
     Files { limit: usize },
     #[error("the draft would have more than {PARTS_MOST} parts of {part_bytes} bytes")]
     Parts { part_bytes: u64 },
     #[error("the draft has {BATCHES_MOST} declarations; declare more files in each")]
     Batches,
+    #[error("`{path}` is declared by more than {JOBS_MOST} jobs")]
+    Jobs { path: ReleasePath },
 }
 
 impl Declared {
@@ -96,17 +101,21 @@ impl Declared {
         }
     }
 
-    /// The fold with `batch`, if that may be; `None` when it says nothing new.
+    /// The fold with `batch`, if that may be; `None` when it says nothing new. `limit` holds for files, counted for
+    /// each job that declares them, and for the contents that were ever declared: a record and an answer list the former,
+    /// memory keeps both.
     pub fn with(
         &self,
         batch: &Batch,
         limit: usize,
         part_bytes: u64,
     ) -> Result<Option<Declared>, Refusal> {
-        let mut seen = HashMap::new();
+        if batch.files.len() > limit {
+            return Err(Refusal::Files { limit });
+        }
+        let mut seen = HashSet::new();
         for file in &batch.files {
-            let first = seen.insert(&file.path, file.content);
-            if first.is_some_and(|first| first != file.content) {
+            if !seen.insert(&file.path) {
                 let path = file.path.clone();
                 return Err(Refusal::Twice { path });
             }
@@ -119,10 +128,12 @@ impl Declared {
         if next.batches > BATCHES_MOST {
             return Err(Refusal::Batches);
         }
-        if next.uploads.len() > limit {
+        let files: usize = next.files.values().map(BTreeMap::len).sum();
+        if files.max(next.uploads.len()) > limit {
             return Err(Refusal::Files { limit });
         }
-        let parts = next.uploads.keys().map(|upload| upload.parts(part_bytes));
+        let contents = next.files.values().flat_map(BTreeMap::values);
+        let parts = contents.map(|upload| upload.parts(part_bytes));
         if parts.fold(0, u64::saturating_add) > PARTS_MOST {
             return Err(Refusal::Parts { part_bytes });
         }
@@ -134,6 +145,9 @@ impl Declared {
 
     fn check(&self, path: &ReleasePath) -> Result<(), Refusal> {
         let jobs = self.files.get(path);
+        if jobs.is_some_and(|jobs| jobs.len() > JOBS_MOST) {
+            return Err(Refusal::Jobs { path: path.clone() });
+        }
         let mut jobs = jobs.into_iter().flatten();
         if let Some((first, content)) = jobs.next()
             && let Some((second, _)) = jobs.find(|(_, other)| *other != content)
@@ -250,13 +264,50 @@ mod tests {
     fn a_request_says_one_thing_of_a_path() {
         let error = with(&Declared::default(), "", &[("a", 1), ("a", 2)]).unwrap_err();
         assert!(matches!(error, Refusal::Twice { .. }));
-        assert!(with(&Declared::default(), "", &[("a", 1), ("a", 1)]).is_ok());
+        let error = with(&Declared::default(), "", &[("a", 1), ("a", 1)]).unwrap_err();
+        assert!(matches!(error, Refusal::Twice { .. }));
         let many: Vec<(String, u8)> = (0..6).map(|n| (format!("f{n}"), n)).collect();
         let many: Vec<(&str, u8)> = many.iter().map(|(path, n)| (path.as_str(), *n)).collect();
         assert_eq!(
             with(&Declared::default(), "", &many),
             Err(Refusal::Files { limit: 5 })
         );
+    }
+
+    #[test]
+    fn files_count_for_every_job_whatever_their_content() {
+        let three = [("a", 1), ("b", 1), ("c", 1)];
+        let first = with(&Declared::default(), "mac", &three).unwrap().unwrap();
+        assert_eq!(with(&first, "mac", &three), Ok(None));
+        assert_eq!(
+            with(&first, "win", &three),
+            Err(Refusal::Files { limit: 5 })
+        );
+        assert!(with(&first, "win", &[("a", 1), ("d", 1)]).is_ok());
+    }
+
+    #[test]
+    fn the_jobs_of_a_path_are_bounded() {
+        let mut declared = Declared::default();
+        for job in 0..JOBS_MOST {
+            let one = batch(&job.to_string(), &[("releases/latest.json", 1)]);
+            declared = declared.with(&one, 100, 1).unwrap().unwrap();
+        }
+        let more = batch("one more", &[("releases/latest.json", 1)]);
+        let refused = declared.with(&more, 100, 1);
+        assert!(matches!(refused, Err(Refusal::Jobs { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn parts_count_as_often_as_an_answer_lists_them() {
+        let mut files = batch("", &[("a", 1), ("b", 1)]);
+        for file in &mut files.files {
+            file.content.size = PARTS_MOST;
+        }
+        let refused = Declared::default().with(&files, 5, 1);
+        assert_eq!(refused, Err(Refusal::Parts { part_bytes: 1 }));
+        files.files.pop();
+        assert!(Declared::default().with(&files, 5, 1).is_ok());
     }
 
     #[test]

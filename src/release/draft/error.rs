@@ -2,7 +2,11 @@
 
 use std::io;
 
+use tokio::sync::AcquireError;
+use tokio::task::JoinError;
+
 use super::declared::Refusal;
+use crate::release::body::hash::Stopped;
 use crate::release::log::LogError;
 use crate::release::path::ReleasePath;
 use crate::release::publish::PublishError;
@@ -55,7 +59,23 @@ pub enum DraftError {
         source: serde_json::Error,
     },
     #[error("work on a draft was cut short")]
-    Lost,
+    Lost(#[from] Lost),
+}
+
+/// Why work on a draft had no end.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// The log has the panic.
+    #[error("it panicked")]
+    Panicked,
+    #[error("its task was cut")]
+    Task(#[from] JoinError),
+    #[error("its turn never comes")]
+    Closed(#[from] AcquireError),
+    #[error("its content cannot be hashed")]
+    Hash(#[from] Stopped),
+    #[error("its content was not hashed")]
+    NoDigest,
 }
 
 impl From<StagingError> for DraftError {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use bytes::Bytes;
 
+use super::error::Lost;
 use super::merge::{ByJob, MergeError, merge};
 use super::objects::content;
 use super::{DraftError, Drafts, Opened, Refusal, Stock, Upload};
@@ -14,6 +15,7 @@ use crate::release::path::ReleasePath;
 use crate::release::record::{ContentKey, ReleaseId, Warning};
 use crate::release::staging::StagedFile;
 use crate::store::{Created, StoreError};
+use crate::tasks;
 
 /// The first number of such content; those of uploads are far below.
 const FIRST: u32 = 1 << 31;
@@ -43,11 +45,16 @@ impl Drafts {
             let bytes = self.store().read(&file.content.key(), INLINE_BYTES).await?;
             texts.insert(upload, bytes);
         }
-        let manifests: ByJob<'_> = jobs
+        let texts = jobs
             .iter()
-            .filter_map(|(job, upload)| Some((job.as_str(), &**texts.get(upload)?)))
-            .collect();
-        match merge(path, &manifests) {
+            .filter_map(|(job, upload)| Some((job.clone(), texts.get(upload)?.clone())));
+        let texts: Vec<(String, Bytes)> = texts.collect();
+        let named = path.clone();
+        let work = tasks::blocking("draft-merge", move || {
+            let manifests: ByJob<'_> = texts.iter().map(|(job, text)| (&**job, &**text)).collect();
+            merge(&named, &manifests)
+        });
+        match work.await.map_err(Lost::Task)? {
             Ok(bytes) => Ok(Ok(self.make(opened.head.id, path, bytes.into()).await?)),
             Err(MergeError::Foreign { first, second }) => Err(Refusal::Differs {
                 path: path.clone(),

@@ -3,7 +3,7 @@
 //! Pure. What every job says alike stays so; where jobs may differ each format says below what becomes of it. The
 //! outcome depends on the jobs' names and contents, not on who came first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -92,15 +92,17 @@ fn electron(documents: &Documents<'_>) -> Result<Document, MergeError> {
     same_version(documents)?;
     let mut merged = united(documents, &["files", "path", "sha512", "releaseDate"]);
     let mut files: Vec<(&str, Document)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (job, document) in documents {
         for file in entries(document).ok_or_else(|| MergeError::Unreadable {
             job: (*job).to_owned(),
         })? {
-            let known = files
-                .iter()
-                .find(|(_, known)| known.get("url") == file.get("url"));
-            match known {
-                None => files.push((job, file)),
+            let url = text(&file, "url");
+            match places.get(url).and_then(|place| files.get(*place)) {
+                None => {
+                    places.insert(url.to_owned(), files.len());
+                    files.push((job, file));
+                }
                 Some((_, known)) if *known == file => {}
                 Some((first, _)) => return Err(differs(first, job, text(&file, "url"))),
             }

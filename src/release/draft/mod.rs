@@ -21,9 +21,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use declared::{Batch, Declaration, Refusal};
 pub use error::DraftError;
@@ -33,6 +34,7 @@ pub use sweep::{Sweeper, protected};
 pub use upload::Upload;
 
 use self::declared::Declared;
+use self::error::Lost;
 use self::objects::{Done, Parts};
 use super::figures::Figures;
 use super::index::Index;
@@ -48,6 +50,14 @@ use crate::tasks::Tasks;
 const CACHED: usize = 64;
 /// Declarations of other jobs that one may lose against.
 const RACES: u32 = 100;
+/// Heads read at a time.
+const READS: usize = 8;
+/// How far the clocks of nodes may be apart.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
+/// Declarations are admitted by this many bytes, and as many times that at once: 64 MiB, and some five times that while
+/// they are read.
+const DECLARING_UNIT: usize = 64 * 1024;
+const DECLARING_UNITS: usize = 1024;
 
 /// The drafts of all apps. Cheap to clone.
 #[derive(Clone)]
@@ -71,6 +81,9 @@ struct Shared {
     room: Room,
     limits: config::Drafts,
     receiving: Arc<Semaphore>,
+    declaring: Arc<Semaphore>,
+    /// Held while a draft is opened: those that are open are counted first.
+    opening: tokio::sync::Mutex<()>,
     assembling: Arc<Semaphore>,
     cache: Mutex<HashMap<ReleaseId, Arc<Opened>>>,
     /// Held while the content of an upload is put together, so that a repeated request waits for the first.
@@ -131,8 +144,10 @@ impl Drafts {
     pub(super) fn new(room: Room, limits: &config::Drafts) -> Drafts {
         Drafts {
             shared: Arc::new(Shared {
+                receiving: Arc::new(Semaphore::new(receiving(&room.store, limits))),
                 room,
-                receiving: Arc::new(Semaphore::new(limits.parts_in_flight)),
+                declaring: Arc::new(Semaphore::new(DECLARING_UNITS)),
+                opening: tokio::sync::Mutex::default(),
                 assembling: Arc::new(Semaphore::new(limits.completes_in_flight)),
                 limits: limits.clone(),
                 cache: Mutex::default(),
@@ -162,6 +177,7 @@ impl Drafts {
         let expires = created
             .checked_add(SignedDuration::from_secs(seconds))
             .unwrap_or(Timestamp::MAX);
+        let _turn = self.shared.opening.lock().await;
         self.check_open(app).await?;
         let head = Head {
             id: ReleaseId::generate(),
@@ -179,19 +195,52 @@ impl Drafts {
 
     async fn check_open(&self, app: &config::App) -> Result<(), DraftError> {
         let limit = self.shared.limits.max_open;
-        let ids = objects::heads_of(self.store(), &app.name).await?;
+        let longest = i64::try_from(self.longest()).unwrap_or(i64::MAX);
+        let longest = SignedDuration::from_secs(longest).saturating_add(CLOCKS_DIFFER);
+        let since = clock::now().checked_sub(longest).unwrap_or(Timestamp::MIN);
+        let mut ids = objects::heads_since(self.store(), &app.name, since).await?;
+        ids.retain(|id| self.record_of(*id).is_none());
         if ids.len() < limit {
             return Ok(());
         }
+        let reads = ids
+            .into_iter()
+            .map(|id| objects::read_head(self.store(), &app.name, id));
+        let mut heads = stream::iter(reads).buffer_unordered(READS);
         let mut open = 0;
-        for id in ids.into_iter().filter(|id| self.record_of(*id).is_none()) {
-            let head = objects::read_head(self.store(), &app.name, id).await?;
+        while let Some(head) = heads.try_next().await? {
             open += usize::from(head.is_some_and(|head| !head.has_expired()));
             if open >= limit {
                 return Err(DraftError::TooMany { limit });
             }
         }
         Ok(())
+    }
+
+    /// The paths that are declared in a draft, or for one upload of it.
+    pub async fn paths(
+        &self,
+        app: &config::App,
+        id: ReleaseId,
+        upload: Option<&Upload>,
+    ) -> Result<Vec<ReleasePath>, DraftError> {
+        let opened = self.read(app, id).await?;
+        let files = opened.declared.files();
+        let named = files.filter(|(_, jobs)| {
+            upload.is_none_or(|upload| jobs.values().any(|content| content == upload))
+        });
+        Ok(named.map(|(path, _)| path.clone()).collect())
+    }
+
+    /// Room for a declaration of that many bytes, held until it is answered.
+    pub async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, DraftError> {
+        let units = bytes.div_ceil(DECLARING_UNIT).clamp(1, DECLARING_UNITS);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let turn = self.shared.declaring.clone().acquire_many_owned(units);
+        match tokio::time::timeout(self.shared.room.patience, turn).await {
+            Ok(turn) => Ok(turn.map_err(Lost::Closed)?),
+            Err(_) => Err(DraftError::Busy),
+        }
     }
 
     /// The draft as it stands.
@@ -372,6 +421,14 @@ impl Head {
     pub fn has_expired(&self) -> bool {
         clock::now() >= self.expires
     }
+}
+
+/// Parts that are received at a time. Each takes room of the bucket's writers while its client sends; the rest of that
+/// is for deploys and for what is completed.
+fn receiving(store: &Store, limits: &config::Drafts) -> usize {
+    let room = store.parts_in_flight();
+    let room = room.map_or(usize::MAX, |room| room.saturating_sub(1).max(1));
+    limits.parts_in_flight.min(room)
 }
 
 /// The parts of an upload that did not arrive whole.

@@ -4,7 +4,7 @@
 //! `<id>/parts/<upload>/<n>` the parts that arrived, `<id>/done/<upload>-<sha512>` the uploads whose content is whole
 //! and verified.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -128,9 +128,9 @@ pub async fn read_declared(
             let bytes = store.read(&key, BATCH_BYTES).await?;
             decode::<Batch>(&key, &bytes)
         });
-    let batches: Vec<Batch> = stream::iter(reads).buffered(READS).try_collect().await?;
-    for batch in &batches {
-        declared.apply(batch);
+    let mut batches = stream::iter(reads).buffered(READS);
+    while let Some(batch) = batches.try_next().await? {
+        declared.apply(&batch);
     }
     Ok(declared)
 }
@@ -152,7 +152,7 @@ pub async fn append(
 pub async fn all_done(store: &Store, id: ReleaseId) -> Result<HashMap<Upload, Done>, DraftError> {
     let prefix = format!("{DRAFTS}{id}/done/");
     let mut all = HashMap::new();
-    each(store, &prefix, |rest, _| all.extend(read_done(rest))).await?;
+    each(store, &prefix, None, |rest, _| all.extend(read_done(rest))).await?;
     Ok(all)
 }
 
@@ -194,7 +194,7 @@ pub async fn write_done(
 pub async fn all_parts(store: &Store, id: ReleaseId) -> Result<HashMap<Upload, Parts>, DraftError> {
     let prefix = format!("{DRAFTS}{id}/parts/");
     let mut all: HashMap<Upload, Parts> = HashMap::new();
-    each(store, &prefix, |rest, size| {
+    each(store, &prefix, None, |rest, size| {
         if let Some((upload, n)) = rest.split_once('/')
             && let (Ok(upload), Ok(n)) = (upload.parse(), n.parse())
         {
@@ -209,7 +209,7 @@ pub async fn all_parts(store: &Store, id: ReleaseId) -> Result<HashMap<Upload, P
 pub async fn parts(store: &Store, id: ReleaseId, upload: &Upload) -> Result<Parts, DraftError> {
     let prefix = format!("{DRAFTS}{id}/parts/{upload}/");
     let mut parts = Parts::new();
-    each(store, &prefix, |rest, size| {
+    each(store, &prefix, None, |rest, size| {
         parts.extend(rest.parse().ok().map(|n: u64| (n, size)));
     })
     .await?;
@@ -251,22 +251,33 @@ pub async fn heads(store: &Store) -> Result<Vec<(ReleaseId, Key)>, StoreError> {
     }
 }
 
-/// The drafts of one app that have a head.
-pub async fn heads_of(store: &Store, app: &AppName) -> Result<BTreeSet<ReleaseId>, StoreError> {
-    let listed = store.list(&format!("{HEADS}{app}/"), None, PAGE).await?;
-    Ok(listed
-        .iter()
-        .filter_map(|meta| head_id(&meta.key))
-        .collect())
+/// The drafts of one app that were opened since and have a head.
+pub async fn heads_since(
+    store: &Store,
+    app: &AppName,
+    since: Timestamp,
+) -> Result<Vec<ReleaseId>, DraftError> {
+    let directory = format!("{HEADS}{app}/");
+    // RFC 9562 §5.7: an id begins with the time in milliseconds, 8 digits and 4.
+    let time = format!("{:012x}", since.as_millisecond().max(0));
+    let (high, low) = time.split_at(8);
+    let mut ids = Vec::new();
+    let after = Some(format!("{directory}{high}-{low}"));
+    each(store, &directory, after, |name, _| {
+        let id = name.strip_suffix(".json");
+        ids.extend(id.and_then(|id| id.parse::<ReleaseId>().ok())); // what is no head is none of ours
+    })
+    .await?;
+    Ok(ids)
 }
 
-/// Calls `take` with what follows `prefix` in each key, and the object's size.
+/// Calls `take` with what follows `prefix` in each key behind `after`, and the object's size.
 async fn each(
     store: &Store,
     prefix: &str,
+    mut after: Option<String>,
     mut take: impl FnMut(&str, u64),
 ) -> Result<(), DraftError> {
-    let mut after: Option<String> = None;
     loop {
         let listed = store.list(prefix, after.as_deref(), PAGE).await?;
         for meta in &listed {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use minisign_verify::PublicKey;
 
+use super::error::Lost;
 use super::objects::{self, content};
 use super::{DraftError, Drafts, Opened, Stock, Terms, Upload};
 use crate::cause::chain;
@@ -38,10 +39,7 @@ impl Drafts {
             let _entered = room.background.enter();
             room.tasks.short("draft-publish", work)
         };
-        match work.await {
-            Ok(Some(ended)) => ended,
-            Ok(None) | Err(_) => Err(DraftError::Lost),
-        }
+        work.await.map_err(Lost::Task)?.ok_or(Lost::Panicked)?
     }
 
     async fn published(

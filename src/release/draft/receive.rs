@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 
+use super::error::Lost;
 use super::objects::part_key;
 use super::{DraftError, Drafts, Upload};
 use crate::config;
@@ -46,9 +47,9 @@ impl Drafts {
         let size = upload.part_size(n, part_bytes);
         let size = size.ok_or(DraftError::NoPart { last })?;
         let turn = self.shared.receiving.clone().acquire_owned();
-        let turn = tokio::time::timeout(self.shared.room.patience, turn).await;
-        let Ok(Ok(permit)) = turn else {
-            return Err(DraftError::Busy);
+        let permit = match tokio::time::timeout(self.shared.room.patience, turn).await {
+            Ok(permit) => permit.map_err(Lost::Closed)?,
+            Err(_) => return Err(DraftError::Busy),
         };
         Ok(Part {
             drafts: self.clone(),
@@ -82,7 +83,7 @@ impl Part {
             let _entered = background.enter();
             tasks::blocking("draft-part", move || self.take(body))
         };
-        work.await.map_err(|_| DraftError::Lost)?
+        work.await.map_err(Lost::Task)?
     }
 
     fn take(self, mut body: impl Read) -> Result<(), DraftError> {

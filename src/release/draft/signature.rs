@@ -11,6 +11,7 @@ use minisign_verify::{PublicKey, Signature};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
+use super::error::Lost;
 use super::{DraftError, Drafts};
 use crate::release::intake::INLINE_BYTES;
 use crate::release::manifest::resolve;
@@ -133,7 +134,7 @@ impl Drafts {
         let (drafts, key) = (self.clone(), key.clone());
         let work = move || drafts.verify_here(content, &signature, &key);
         let verified = tasks::blocking("draft-verify", work).await;
-        verified.map_err(|_| DraftError::Lost)?
+        verified.map_err(Lost::Task)?
     }
 
     /// Runs on a thread that may block.

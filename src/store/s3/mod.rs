@@ -111,6 +111,10 @@ impl S3 {
         })
     }
 
+    pub(super) fn parts_in_flight(&self) -> usize {
+        self.shared.config.parts_in_flight
+    }
+
     /// Lists one object: unlike a HEAD of the bucket its failure has a body
     /// that tells wrong keys from a wrong clock.
     pub(super) async fn reachable(&self) -> Result<(), StoreError> {
