@@ -94,6 +94,10 @@ impl FromRequestParts<Arc<Api>> for Caller {
             .filter(|key| !tree.keys().is_revoked(&key.hash))
             .chain(tree.keys().added());
         let key = auth::authenticate(&parts.headers, keys, failures)?.clone();
+        if let release::Synced::Never = api.releases.synced() {
+            // It may have been revoked.
+            return Err(ApiError::Unknown);
+        }
         let request = parts
             .headers
             .get(REQUEST_ID)

@@ -157,6 +157,7 @@ async fn deploy(
         app: caller.app.name.clone(),
         prefix: caller.app.prefix.clone(),
         actor: caller.actor(),
+        key: caller.key.clone(),
         key_sha256: idempotency(request.headers())?,
         force: query.force,
         rollout: rollout(query.rollout)?,

@@ -329,6 +329,7 @@ pub fn publish_status(error: &PublishError) -> StatusCode {
         | PublishError::IsDirectory { .. }
         | PublishError::Forgotten => StatusCode::CONFLICT,
         PublishError::Lint(_) | PublishError::OtherDeploy => StatusCode::UNPROCESSABLE_ENTITY,
+        PublishError::Outside { .. } | PublishError::Revoked => StatusCode::FORBIDDEN,
         PublishError::Expired => StatusCode::REQUEST_TIMEOUT,
         PublishError::Contended => StatusCode::SERVICE_UNAVAILABLE,
         PublishError::Staging(_) | PublishError::Log(_) => store_status(error),
@@ -351,6 +352,11 @@ pub fn publish_members(error: &PublishError) -> Value {
                 .collect();
             json!({ "error": "Faulty manifests", "message": error.to_string(), "reasons": reasons })
         }
+        PublishError::Outside { path, within } => json!({
+            "error": "This builder key may not publish there", "message": error.to_string(),
+            "path": path.as_str(), "within": within
+        }),
+        PublishError::Revoked => json!({ "error": error.to_string() }),
         PublishError::Forgotten => {
             json!({ "error": "Idempotency-Key is outdated", "message": error.to_string() })
         }
@@ -376,7 +382,10 @@ fn control_status(error: &ControlError) -> StatusCode {
     match error {
         ControlError::Log(_) => store_status(error),
         ControlError::NoRecord { .. } | ControlError::NothingSelected => StatusCode::NOT_FOUND,
-        ControlError::RevokedKey | ControlError::ManyKeys => StatusCode::CONFLICT,
+        ControlError::RevokedKey | ControlError::KnownKey | ControlError::ManyKeys => {
+            StatusCode::CONFLICT
+        }
+        ControlError::OwnKeyRevoked => StatusCode::FORBIDDEN,
         ControlError::TooFar { .. } | ControlError::Steps | ControlError::ManySteps => {
             StatusCode::BAD_REQUEST
         }

@@ -17,7 +17,7 @@ use super::error::{ApiError, ErrorBody};
 use super::releases::{Commanded, execute};
 use crate::clock;
 use crate::config::{BuilderKey, BuilderKeyHash, Scope};
-use crate::release::Command;
+use crate::release::{self, Command};
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -136,7 +136,13 @@ async fn add(
         expires: request.expires,
     };
     key.check()?;
-    execute(&api, &caller, "add key", Command::AddKey(key)).await
+    let fingerprint = key.hash.fingerprint();
+    let mut configured = caller.app.builder_keys.iter();
+    if configured.any(|known| known.hash.fingerprint() == fingerprint) {
+        return Err(release::ControlError::KnownKey.into());
+    }
+    let resource = format!("{}/keys/{fingerprint}", caller.app.prefix);
+    execute(&api, &caller, "add key", resource, Command::AddKey(key)).await
 }
 
 /// Let a key in no more
@@ -165,7 +171,8 @@ async fn revoke(
         return Err(ApiError::OwnKey);
     }
     let order = Command::RevokeKey(hash.clone());
-    execute(&api, &caller, "revoke key", order).await
+    let resource = format!("{}/keys/{fingerprint}", caller.app.prefix);
+    execute(&api, &caller, "revoke key", resource, order).await
 }
 
 #[derive(Deserialize)]

@@ -314,7 +314,8 @@ async fn command(
     order: Command,
 ) -> Result<Json<Commanded>, ApiError> {
     caller.may(Scope::Control)?;
-    execute(api, caller, action, order).await
+    let resource = caller.app.prefix.to_string();
+    execute(api, caller, action, resource, order).await
 }
 
 /// Does what the caller may order; what was tried is in the audit.
@@ -322,17 +323,16 @@ pub async fn execute(
     api: &Api,
     caller: &Caller,
     action: &'static str,
+    resource: String,
     order: Command,
 ) -> Result<Json<Commanded>, ApiError> {
-    let deed = api
-        .audit
-        .begin(caller.deed(action, caller.app.prefix.to_string()))
-        .await?;
+    let deed = api.audit.begin(caller.deed(action, resource)).await?;
     let app = &caller.app;
     let by = Commander {
         app: app.name.clone(),
         prefix: app.prefix.clone(),
         actor: caller.actor(),
+        key: Some(caller.key.hash.clone()),
     };
     let done = api.releases.execute(&order, &by).await;
     let (outcome, details) = match &done {

@@ -100,13 +100,24 @@ fn one(name: AppName, file: file::App) -> Result<App, ConfigError> {
         }
         None => None,
     };
+    let builder_keys: Vec<BuilderKey> = unrestricted.chain(file.keys).collect();
+    let mut known = BTreeSet::new();
+    for key in &builder_keys {
+        let fingerprint = key.hash.fingerprint();
+        if !known.insert(fingerprint.clone()) {
+            return Err(ConfigError::SameKey {
+                app: name,
+                fingerprint,
+            });
+        }
+    }
     Ok(App {
         tauri_public_key,
         prefix: match file.prefix {
             Some(prefix) => prefix,
             None => by_name().map_err(ConfigError::PrefixOfName)?,
         },
-        builder_keys: unrestricted.chain(file.keys).collect(),
+        builder_keys,
         cdn_endpoint: file
             .cdn_endpoint
             .map(|endpoint| endpoint.trim_end_matches('/').to_owned()),

@@ -33,7 +33,7 @@ impl Scope {
     }
 }
 
-/// A key that may do something to one product. Without scopes and paths it may do everything, the keys included.
+/// A key that may do something to one product. Without scopes, paths and end it may do everything, the keys included.
 //
 // An unknown field is refused in records too: who ignored a restriction would grant what nobody gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,8 +73,9 @@ impl BuilderKey {
         }
     }
 
+    /// Whether it may change the keys: one that ends could make itself one that does not.
     pub fn is_unrestricted(&self) -> bool {
-        self.scopes.is_empty() && self.paths.is_empty()
+        self.scopes.is_empty() && self.paths.is_empty() && self.expires.is_none()
     }
 
     pub fn may(&self, scope: Scope) -> bool {

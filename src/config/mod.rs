@@ -189,6 +189,8 @@ pub enum ConfigError {
     NoListener,
     #[error("an app's name is its store prefix unless it has another one")]
     PrefixOfName(#[source] ValueError),
+    #[error("two keys of the app `{app}` begin with {fingerprint}; each needs a name of its own")]
+    SameKey { app: AppName, fingerprint: String },
     #[error("apps.{app}.keys")]
     Key {
         app: AppName,

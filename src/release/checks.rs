@@ -11,6 +11,7 @@ use super::publish::PublishError;
 use super::record::{ContentKey, File};
 use super::staging::StagedFile;
 use super::state::{State, Tree};
+use crate::config::is_within;
 
 /// Most conflicts that an answer lists.
 const LISTED: usize = 100;
@@ -42,6 +43,20 @@ pub fn removed<'a>(tree: &'a Tree, files: &[StagedFile]) -> HashSet<&'a ReleaseP
         .map(|file| &file.path)
         .filter(|path| !new.contains(path))
         .collect()
+}
+
+/// A key with paths neither brings nor takes away what lies elsewhere.
+pub fn check_places<'a>(
+    within: &[String],
+    mut paths: impl Iterator<Item = &'a ReleasePath>,
+) -> Result<(), PublishError> {
+    match paths.find(|path| !is_within(within, path.as_str())) {
+        None => Ok(()),
+        Some(path) => Err(PublishError::Outside {
+            path: path.clone(),
+            within: within.to_vec(),
+        }),
+    }
 }
 
 /// No name may be a file and a directory: a file system could not hold the public copies.

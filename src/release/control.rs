@@ -36,6 +36,8 @@ pub struct Commander {
     pub app: AppName,
     pub prefix: StorePrefix,
     pub actor: Actor,
+    /// What makes it refused should the key be revoked meanwhile; none for what the daemon does by itself.
+    pub key: Option<BuilderKeyHash>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +129,10 @@ pub enum ControlError {
     RevokedKey,
     #[error("an app has up to {KEYS_MOST} such keys; revoke some")]
     ManyKeys,
+    #[error("a key with this fingerprint is known; make another one")]
+    KnownKey,
+    #[error("the key of this command was revoked")]
+    OwnKeyRevoked,
     #[error("nothing would change")]
     Unchanged,
     #[error("{RACES} other changes were made first")]
@@ -145,6 +151,10 @@ impl Command {
         for _ in 0..RACES {
             advance.catch_up().await?;
             let state = advance.state();
+            let revoked = |key| state.tree(&by.prefix).keys().is_revoked(key);
+            if by.key.as_ref().is_some_and(revoked) {
+                return Err(ControlError::OwnKeyRevoked);
+            }
             let at = clock::now();
             let (event, left) = self.event(index, &state, &by.prefix, at).await?;
             let record = Record {
@@ -248,7 +258,12 @@ pub async fn keep_schedules(index: &Index, node: &str, interval: Duration) {
                 key: "schedule".to_owned(),
                 address: String::new(),
             };
-            let by = Commander { app, prefix, actor };
+            let by = Commander {
+                app,
+                prefix,
+                actor,
+                key: None,
+            };
             match Command::Advance.execute(index, node, &by).await {
                 Ok(done) => tracing::info!(
                     message_id = systemd::message::ROLLOUT_ADVANCED,

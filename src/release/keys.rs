@@ -8,7 +8,7 @@ use super::record::Event;
 use super::state::Tree;
 use crate::config::{BuilderKey, BuilderKeyHash};
 
-/// Keys of one app that the log adds and that are not revoked.
+/// Keys of one app that the log added or revoked.
 pub const KEYS_MOST: usize = 1000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,20 +46,25 @@ impl Keys {
     }
 }
 
-/// The event that adds a key.
+/// The event that adds a key. A fingerprint stands for one key only, in commands, the history and the audit.
 pub(super) fn addition(
     tree: &Tree,
     key: &BuilderKey,
     now: Timestamp,
 ) -> Result<Event, ControlError> {
-    let keys = tree.keys();
-    if keys.is_revoked(&key.hash) {
+    let Keys { added, revoked } = tree.keys();
+    let fingerprint = key.hash.fingerprint();
+    if revoked.iter().any(|hash| hash.fingerprint() == fingerprint) {
         return Err(ControlError::RevokedKey);
     }
-    if keys.added().iter().any(|known| known.hash == key.hash) || key.has_expired(now) {
+    let mut known = added.iter().map(|known| known.hash.fingerprint());
+    if known.any(|known| known == fingerprint) {
+        return Err(ControlError::KnownKey);
+    }
+    if key.has_expired(now) {
         return Err(ControlError::Unchanged);
     }
-    if keys.added().len() >= KEYS_MOST {
+    if added.len() + revoked.len() >= KEYS_MOST {
         return Err(ControlError::ManyKeys);
     }
     Ok(Event::KeyAdded { key: key.clone() })

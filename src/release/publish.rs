@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::checks::{check_changes, check_layout, files, fingerprint, removed, replaced};
+use super::checks::{
+    check_changes, check_layout, check_places, files, fingerprint, removed, replaced,
+};
 use super::draft::Terms;
 use super::index::Index;
 use super::lint::Lintable;
@@ -17,7 +19,7 @@ use super::record::{
 use super::staging::{StagedFile, StagingError};
 use super::state::{State, Tree};
 use crate::clock;
-use crate::config::{AppName, Lint, StorePrefix};
+use crate::config::{AppName, BuilderKey, Lint, StorePrefix};
 
 /// A deploy that took longer than this is refused: the collector of another node, whose clock may be ahead, is about
 /// to take its content for a leftover.
@@ -32,6 +34,7 @@ pub struct Order {
     pub app: AppName,
     pub prefix: StorePrefix,
     pub actor: Actor,
+    pub key: BuilderKey,
     /// SHA-256 of the idempotency key, if there was one.
     pub key_sha256: Option<[u8; 32]>,
     /// Accept changed bytes under a versioned name.
@@ -55,6 +58,13 @@ pub enum PublishError {
     /// 503 or 507, see [`LogError`]; after [`LogError::Uncertain`] the deploy may yet turn out to be published.
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("`{path}` would change, and this key may publish to {}", within.join(", "))]
+    Outside {
+        path: ReleasePath,
+        within: Vec<String>,
+    },
+    #[error("This builder key was revoked")]
+    Revoked,
     #[error("published files would change under names that carry a version")]
     Changed(Vec<ReleasePath>),
     #[error("`{file}` is published as a file, so `{path}` cannot lie below it")]
@@ -105,6 +115,10 @@ impl Candidate<'_> {
         for _ in 0..RACES {
             let now = clock::now();
             let state = advance.state();
+            let tree = state.tree(&self.order.prefix);
+            if tree.keys().is_revoked(&self.order.key.hash) {
+                return Err(PublishError::Revoked);
+            }
             if let Some(n) = self.replay(&state, &fingerprint, now)? {
                 let record = Arc::new(index.log().read(n).await?);
                 return Ok(Published {
@@ -116,7 +130,6 @@ impl Candidate<'_> {
             if !self.stored {
                 return Err(PublishError::Forgotten);
             }
-            let tree = state.tree(&self.order.prefix);
             let deployed = self.deployed(&state, &tree, &lintables, now)?;
             let record = self.record(state.head() + 1, now, fingerprint, deployed);
             match advance.append(&record).await? {
@@ -181,6 +194,11 @@ impl Candidate<'_> {
         now: Timestamp,
     ) -> Result<Deployed, PublishError> {
         let removed = removed(tree, &self.files);
+        let changed = self.files.iter().map(|file| &file.path);
+        check_places(
+            &self.order.key.paths,
+            changed.chain(removed.iter().copied()),
+        )?;
         check_layout(tree, &removed, &self.files)?;
         let changed = check_changes(tree, &self.files);
         let files = files(state, tree, &self.files, now, self.order.force);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::command::seance;
+use crate::harness::command::{check_config, seance};
 use crate::harness::http::{Answer, request};
 use crate::harness::release::{deploy, files};
 use crate::harness::wait::wait_until;
@@ -16,11 +16,15 @@ fn daemon() -> Daemon {
         "[apps.default]\nbuilder_key_hashes = [\"{}\"]\n\
          [[apps.default.keys]]\nhash = \"{}\"\nname = \"mac builds\"\nscopes = [\"publish\"]\npaths = [\"{MAC}\"]\n\
          [[apps.default.keys]]\nhash = \"{}\"\nscopes = [\"read\"]\n\
-         [[apps.default.keys]]\nhash = \"{}\"\nexpires = \"2026-01-01T00:00:00Z\"\n",
+         [[apps.default.keys]]\nhash = \"{}\"\nexpires = \"2026-01-01T00:00:00Z\"\n\
+         [[apps.default.keys]]\nhash = \"{}\"\nexpires = \"2100-01-01T00:00:00Z\"\n\
+         [[apps.default.keys]]\nhash = \"{}\"\npaths = [\"web/index.html\"]\n",
         key_hash("all"),
         key_hash("mac"),
         key_hash("reader"),
         key_hash("old"),
+        key_hash("soon"),
+        key_hash("page"),
     );
     Builder::new().config(&config).start()
 }
@@ -162,7 +166,10 @@ fn a_configured_key_can_be_revoked_but_none_revokes_itself() {
         .iter()
         .map(|key| &key["state"])
         .collect();
-    assert_eq!(states, ["active", "revoked", "active", "expired"]);
+    assert_eq!(
+        states,
+        ["active", "revoked", "active", "expired", "active", "active"]
+    );
 }
 
 #[test]
@@ -227,10 +234,13 @@ fn a_key_with_paths_fills_and_publishes_drafts_of_these_paths_only() {
         format!("/api/drafts/{id}")
     };
     let declare = |key: &str, draft: &str, path: &str| {
-        let file = json!({ "path": path, "size": 0, "sha256": key_hash("") });
+        let file = json!({ "path": path, "size": 1, "sha256": key_hash("1") });
         let body = json!({ "files": [file] });
         ask(&daemon, key, "PUT", &format!("{draft}/files"), &body).status
     };
+    // Its content is there, so that nothing has to be sent.
+    let known = files(&[("releases/known.zip", b"1")]);
+    assert_eq!(deploy(daemon.http, "all", &known).status, 200);
     let draft = open();
     assert_eq!(declare("reader", &draft, "releases/mac/a.zip"), 403);
     assert_eq!(declare("mac", &draft, "releases/win/a.exe"), 403);
@@ -249,4 +259,31 @@ fn a_key_with_paths_fills_and_publishes_drafts_of_these_paths_only() {
         "{}",
         published.text()
     );
+}
+
+#[test]
+fn a_key_with_paths_takes_nothing_away_elsewhere() {
+    let daemon = daemon();
+    let site = files(&[("web/index.html", b"<p>1"), ("web/app.js", b"1")]);
+    assert_eq!(deploy(daemon.http, "all", &site).status, 200);
+    // It replaces all of `web/`.
+    let page = files(&[("web/index.html", b"<p>2")]);
+    let refused = deploy(daemon.http, "page", &page);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("web/app.js"), "{}", refused.text());
+    assert_eq!(
+        request(daemon.http, "GET", "/prod/web/app.js", &[], b"").status,
+        200
+    );
+}
+
+#[test]
+fn a_configuration_with_one_key_twice_is_refused() {
+    let hash = key_hash("x");
+    let twice = format!(
+        "[apps.default]\nbuilder_key_hashes = [\"{hash}\"]\n[[apps.default.keys]]\nhash = \"{hash}\"\n"
+    );
+    let refused = check_config(&twice, &[]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains(&hash[..8]), "{}", refused.stderr);
 }
