@@ -119,6 +119,7 @@ async fn prune(
         return Err(ApiError::NotConfigured("apps.<name>.retention"));
     }
     let by = Commander {
+        key: Some(caller.key.hash.clone()),
         app: caller.app.name.clone(),
         prefix: caller.app.prefix.clone(),
         actor: caller.actor(),

@@ -44,6 +44,7 @@ pub async fn keep(
 
 async fn prune(releases: &Releases, audit: &Audit, app: &App) -> Result<(), PruneError> {
     let by = Commander {
+        key: None,
         app: app.name.clone(),
         prefix: app.prefix.clone(),
         actor: release::Actor {

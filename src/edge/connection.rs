@@ -207,10 +207,10 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        let busy = self.pace.busy();
+        let stream = self.pace.stream();
         self.executor.execute(async move {
             future.await;
-            drop(busy);
+            drop(stream);
         });
     }
 }

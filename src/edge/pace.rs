@@ -28,6 +28,14 @@ pub struct Pace {
     in_flight: AtomicU32,
     /// Answers of HTTP/2 with a piece on its way; the next one is not asked for before the peer has taken it.
     blocked: AtomicU32,
+    /// Streams of HTTP/2 that have not ended, WebSockets among them.
+    streams: AtomicU32,
+    /// A WebSocket was opened over HTTP/2: what it carries is counted by nobody here.
+    tunnelled: AtomicBool,
+    /// The peer has not yet taken what was written.
+    waiting: AtomicBool,
+    /// A request has come.
+    met: AtomicBool,
     /// When the last answer ended, or the first byte of a head came after it; microseconds since `begun`.
     since: AtomicU64,
     /// A head has begun to come and is not complete; from the beginning on, until the first one is.
@@ -72,6 +80,12 @@ pub struct Busy {
     pace: Arc<Pace>,
 }
 
+/// A stream of HTTP/2 that has not ended.
+pub struct Stream {
+    pace: Arc<Pace>,
+    _busy: Busy,
+}
+
 /// One request from its head to the last byte of its answer.
 pub struct Turn {
     pace: Arc<Pace>,
@@ -97,6 +111,10 @@ impl Pace {
             sent: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             blocked: AtomicU32::new(0),
+            streams: AtomicU32::new(0),
+            tunnelled: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            met: AtomicBool::new(false),
             since: AtomicU64::new(0),
             in_head: AtomicBool::new(true),
             http2: AtomicBool::new(http2),
@@ -120,9 +138,12 @@ impl Pace {
         let received = self.received.fetch_add(bytes as u64, Relaxed) + bytes as u64;
         if self.is_http2() {
             let worth = self.payload.load(Relaxed) + self.sent.load(Relaxed) / SENT_PER_CONTROL;
-            if self.hostile.load(Relaxed) || received > CONTROL_FACTOR * (CONTROL_MOST + worth) {
+            let flood = received > CONTROL_FACTOR * (CONTROL_MOST + worth);
+            if self.hostile.load(Relaxed) || (flood && !self.tunnelled.load(Relaxed)) {
                 return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "a flood"));
             }
+        } else if !in_head && !self.met.load(Relaxed) {
+            // Empty lines before the first request are none.
         } else if self.in_head.swap(in_head, Relaxed) != in_head && in_head {
             self.since.store(self.micros(Instant::now()), Relaxed);
         }
@@ -131,6 +152,11 @@ impl Pace {
 
     pub fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Whether the last write found the peer's buffers full.
+    pub fn waits(&self, waiting: bool) {
+        self.waiting.store(waiting, Relaxed);
     }
 
     /// A part of a request's body.
@@ -155,9 +181,19 @@ impl Pace {
         Busy { pace: self.clone() }
     }
 
+    pub fn stream(self: &Arc<Pace>) -> Stream {
+        self.streams.fetch_add(1, Relaxed);
+        Stream {
+            pace: self.clone(),
+            _busy: self.busy(),
+        }
+    }
+
     pub fn begin<B>(self: &Arc<Pace>, request: &Request<B>) -> Turn {
-        if self.is_http2() {
+        if !self.met.swap(true, Relaxed) {
             self.in_head.store(false, Relaxed);
+        }
+        if self.is_http2() {
             let fields = request.headers().iter();
             let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
             let target = request.uri().path_and_query();
@@ -193,6 +229,10 @@ impl Pace {
             // The rest of an answer was still on its way.
             (watch.sent, watch.moved) = (sent, Some(now));
         }
+        if self.waiting.load(Relaxed) {
+            // The socket has a deadline for that.
+            return Look::Again(soon);
+        }
         let since = watch.moved.map_or(since, |moved| moved.max(since));
         let left = (since + limits.idle).saturating_duration_since(now);
         if left.is_zero() {
@@ -205,7 +245,9 @@ impl Pace {
     /// A stalled socket is found where it is written to; flow control of HTTP/2 stalls without one.
     fn look_at_answers(&self, now: Instant, watch: &mut Watch, soon: Duration) -> Look {
         let sent = self.sent.load(Relaxed);
-        if self.blocked.load(Relaxed) == 0 {
+        // Beside a stream that is silent, or that uploads, the others may be held back for as long as the peer likes.
+        let blocked = self.blocked.load(Relaxed);
+        if blocked == 0 || blocked < self.streams.load(Relaxed) {
             watch.blocked = None;
             return Look::Again(soon);
         }
@@ -230,6 +272,11 @@ impl Turn {
     /// From now on the connection speaks another protocol, which has deadlines of its own.
     pub fn upgrade(&self) {
         self.pace.upgraded.store(true, Relaxed);
+    }
+
+    /// The stream of HTTP/2 is a WebSocket from now on.
+    pub fn tunnel(&self) {
+        self.pace.tunnelled.store(true, Relaxed);
     }
 
     /// The connection can take a piece of the answer.
@@ -258,6 +305,12 @@ impl Drop for Busy {
         let now = self.pace.micros(Instant::now());
         self.pace.in_flight.fetch_sub(1, Relaxed);
         self.pace.since.store(now, Relaxed);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.pace.streams.fetch_sub(1, Relaxed);
     }
 }
 

@@ -173,7 +173,11 @@ impl Policy {
             standing.write(response.headers_mut());
         }
         passed.write_cors(response.headers_mut());
-        self.dress(response, path, client)
+        let mut response = self.dress(response, path, client);
+        if self.login.is_some() {
+            headers::keep_private(response.headers_mut());
+        }
+        response
     }
 }
 

@@ -56,6 +56,9 @@ pub async fn answer(
     let mut response = decide(&shared, &arrival, from, &id, request, late).await;
     if bootstrapped {
         response = websocket::answer(response, &id);
+        if response.status().is_success() {
+            turn.tunnel();
+        }
     }
     response.headers_mut().insert(REQUEST_ID, id);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

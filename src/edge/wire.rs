@@ -55,6 +55,7 @@ impl<I: AsyncWrite + Unpin> Wire<I> {
         if let Poll::Ready(Ok(bytes)) = &written {
             self.pace.sent(*bytes);
         }
+        self.pace.waits(written.is_pending());
         written
     }
 }

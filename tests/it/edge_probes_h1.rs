@@ -488,7 +488,7 @@ fn a_request_line_outside_the_grammar_is_refused() {
 /// Sends every probe to every route by every entrance.
 fn probe(front: &str, table: &[(&str, &str, Wanted)]) {
     // One that is not refused, but waited for or kept, is to be seen soon.
-    let target = Target::start("idle_timeout_seconds = 1\nheader_timeout_seconds = 2");
+    let target = Target::start("idle_timeout_seconds = 1\nheader_timeout_seconds = 5");
     let entrances = target.entrances("http/1.1");
     let mut wrong = Vec::new();
     for (name, probe, wanted) in table {

@@ -78,7 +78,7 @@ fn a_body_of_which_nothing_comes_is_answered_408() {
 
 #[test]
 fn a_body_below_the_least_rate_is_answered_408_and_one_above_it_is_taken() {
-    let target = Target::start("body_timeout_seconds = 1\nmin_bytes_per_second = 1000");
+    let target = Target::start("body_timeout_seconds = 5\nmin_bytes_per_second = 1000");
     for entrance in &target.entrances("http/1.1") {
         let mut stream = entrance.connect();
         let request = post(entrance.host, "/proxied/");
@@ -178,7 +178,7 @@ fn an_upload_that_waits_for_the_server_is_not_cut() {
 #[test]
 fn a_deploy_that_waits_for_its_turn_is_not_cut() {
     let daemon = Builder::new()
-        .env("SEANCE_HTTP__BODY_TIMEOUT_SECONDS", "2")
+        .env("SEANCE_HTTP__BODY_TIMEOUT_SECONDS", "5")
         .env("SEANCE_DEPLOY__MAX_CONCURRENT", "1")
         .start();
     let key = daemon.builder_key();
@@ -195,7 +195,7 @@ fn a_deploy_that_waits_for_its_turn_is_not_cut() {
     std::thread::scope(|scope| {
         scope.spawn(|| stream.write_all(&release).expect("the body is taken"));
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(4) {
+        while begun.elapsed() < Duration::from_secs(8) {
             // The first one moves, so it keeps its place.
             first.send(&[b' '; 1000]);
             let mut silent = first.stream().try_clone().expect("the same socket");
@@ -250,7 +250,7 @@ fn a_silent_answer_is_not_cut() {
 
 #[test]
 fn silence_between_requests_has_its_own_patience() {
-    let target = Target::start("header_timeout_seconds = 1\nidle_timeout_seconds = 60");
+    let target = Target::start("header_timeout_seconds = 5\nidle_timeout_seconds = 60");
     for entrance in &target.entrances("http/1.1") {
         let text = format!(
             "GET /health/live HTTP/1.1\r\nHost: {}\r\n\r\n",
@@ -259,7 +259,7 @@ fn silence_between_requests_has_its_own_patience() {
         let mut stream = entrance.connect();
         stream.write_all(text.as_bytes()).expect("a request");
         assert!(listen(&mut stream, SLOW).is_some_and(|length| length > 0));
-        assert_eq!(listen(&mut stream, Duration::from_secs(3)), None, "kept");
+        assert_eq!(listen(&mut stream, Duration::from_secs(8)), None, "kept");
         stream.write_all(text.as_bytes()).expect("a second request");
         assert!(listen(&mut stream, SLOW).is_some_and(|length| length > 0));
         // A head that has begun has not.
@@ -325,7 +325,7 @@ fn an_http2_client_that_takes_nothing_is_cut() {
 
 #[test]
 fn a_reader_that_is_slow_but_moves_gets_everything() {
-    let target = Target::start("write_timeout_seconds = 1");
+    let target = Target::start("write_timeout_seconds = 5");
     let [plain, _] = target.entrances("http/1.1");
     let mut stream = plain.connect();
     let text = format!(
@@ -337,8 +337,9 @@ fn a_reader_that_is_slow_but_moves_gets_everything() {
     let begun = Instant::now();
     let mut received = 0;
     let (never, pace) = (channel::<()>(), Duration::from_millis(50));
-    while begun.elapsed() < Duration::from_secs(6) {
-        received += stream.read(&mut [0; 4096]).expect("a part");
+    let mut piece = vec![0; 64 * 1024];
+    while begun.elapsed() < Duration::from_secs(8) {
+        received += stream.read(&mut piece).expect("a part");
         never.1.recv_timeout(pace).unwrap_err();
     }
     let mut rest = Vec::new();

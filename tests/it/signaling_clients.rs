@@ -273,5 +273,10 @@ fn peers_share_a_document_over_tls_on_either_port() {
     assert_together(&mut peers, &["listener", "port"], "secure");
     // Who does not trust the local CA does not come in.
     let mut stranger = Peer::join("stranger", "doc", "", &urls);
+    wait_until(
+        "the stranger's handshake fails",
+        || get(daemon.metrics.expect("a metrics address"), "/metrics").text(),
+        |text| text.contains("seance_tls_handshakes_total{outcome=\"failed\"}"),
+    );
     assert!(!stranger.sees_within("word", "secure", Duration::from_secs(2)));
 }

@@ -75,6 +75,28 @@ impl Headers {
     }
 }
 
+/// What stands behind a login is for nobody's shared cache: `public` and `s-maxage` would let one answer it to anybody
+/// (RFC 9111 §3.5).
+pub fn keep_private(headers: &mut HeaderMap) {
+    let Some(control) = headers.get(header::CACHE_CONTROL) else {
+        return;
+    };
+    let control = control.to_str().unwrap_or("no-store"); // what is no text is no directive
+    let shared = |directive: &&str| {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        name.eq_ignore_ascii_case("public") || name.eq_ignore_ascii_case("s-maxage")
+    };
+    let own = control.split(',').map(str::trim);
+    let own: Vec<&str> = own.filter(|directive| !shared(directive)).collect();
+    let private = match own.iter().any(|one| one.eq_ignore_ascii_case("private")) {
+        true => own.join(", "),
+        false => [&["private"], own.as_slice()].concat().join(", "),
+    };
+    if let Ok(private) = HeaderValue::try_from(private) {
+        headers.insert(header::CACHE_CONTROL, private);
+    }
+}
+
 fn security(own: &SecurityHeaders, to: &Target) -> Vec<(HeaderName, HeaderValue)> {
     if !own.enabled {
         return Vec::new();
