@@ -94,7 +94,7 @@ impl From<Gone> for PrunedVersion {
 #[utoipa::path(post, path = "/api/releases/prune", tag = "releases", operation_id = "prune",
     security(("builderKey" = []), ("bearer" = [])), request_body = PruneRequest, responses(
     (status = 200, body = PruneAnswer), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-    (status = 403, body = ErrorBody), (status = 501, body = ErrorBody, description = "Neither the configuration nor the request has a rule"),
+    (status = 403, body = ErrorBody), (status = 400, body = ErrorBody, description = "Neither the configuration nor the request has a rule"),
     (status = 503, body = ErrorBody)))]
 async fn prune(
     State(api): State<Arc<Api>>,
@@ -116,7 +116,10 @@ async fn prune(
             .unwrap_or(own.keep_blockmaps_days),
     };
     if !rules.is_set() {
-        return Err(ApiError::NotConfigured("apps.<name>.retention"));
+        return Err(ApiError::Value {
+            member: "keepVersions",
+            rule: "given, or `keepDays`, as long as `apps.<name>.retention` has neither",
+        });
     }
     let by = Commander {
         key: Some(caller.key.hash.clone()),

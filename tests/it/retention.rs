@@ -197,7 +197,7 @@ fn an_app_that_says_so_is_pruned_by_itself() {
         publish(&daemon, version, "");
     }
     let none = order(daemon.http, "prune", &json!({}));
-    assert_eq!(none.status, 501, "{}", none.text());
+    assert_eq!(none.status, 400, "{}", none.text());
     daemon.reload(&config("keep_versions = 3\n", "prune_every_seconds = 1\n"));
     wait_until(
         "the oldest version goes",
