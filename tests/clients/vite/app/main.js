@@ -5,5 +5,6 @@ const show = (word, how) => {
   document.getElementById("shown").textContent = word;
   return fetch(`/shown/${word}/${how}/${location.protocol.replace(":", "")}`);
 };
-await show(word, "loaded");
+// Before it tells that it is there: what changes from then on is to be put in its place.
 import.meta.hot.accept("./word.js", (changed) => show(changed.word, "replaced"));
+await show(word, "loaded");
