@@ -46,8 +46,7 @@ pub struct Kind {
 impl Kind {
     /// A file of a directory is treated as if it had been deployed.
     pub fn of(name: &str) -> Kind {
-        // A name that no release could hold is served as plain bytes.
-        let path = ReleasePath::parse(&format!("web/{name}")).ok();
+        let path = ReleasePath::parse(&format!("web/{name}")).ok(); // no release could hold it: plain bytes
         Kind {
             content_type: path
                 .as_ref()

@@ -99,8 +99,7 @@ impl Drafts {
                 claims.extend(claim(&file.path, signed, text.trim()));
             } else if name.ends_with(".json") && file.size <= INLINE_BYTES as u64 {
                 let text = self.text(file).await?;
-                // Any other JSON signs nothing.
-                let document = serde_json::from_str::<Document>(&text).ok();
+                let document = serde_json::from_str::<Document>(&text).ok(); // any other JSON signs nothing
                 for bundle in document
                     .into_iter()
                     .flat_map(|document| document.platforms.into_values())
