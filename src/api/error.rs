@@ -3,7 +3,8 @@
 //! A handler returns an [`ApiError`]; [`finish`] turns it into a JSON answer with the request's id. The caller gets a
 //! decision, the log gets the cause: what we did wrong is `{"error":"internal","id":"…"}`.
 
-use std::error::Error;
+mod release;
+
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -15,6 +16,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use self::release::{control_members, control_status, refused};
+pub use self::release::{publish_members, publish_status, store_status};
 use super::drafts::failure;
 use crate::audit::AuditError;
 use crate::cause::chain;
@@ -24,7 +27,6 @@ use crate::release::body::error::{BodyError, Problem, Refusal};
 use crate::release::draft::DraftError;
 use crate::release::path::{PathError, ReleasePath};
 use crate::release::{ControlError, PublishError, StagingError};
-use crate::store::StoreError;
 
 /// When a caller may come back after 503, seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -290,144 +292,6 @@ impl ApiError {
         }
         headers
     }
-}
-
-/// The contract's words first, for clients that compare them; what exactly is wrong beside them.
-fn refused(refusal: &Refusal) -> Value {
-    let error = match &refusal.problem {
-        Problem::Path { .. } => "Invalid file path",
-        Problem::Syntax(_) => "Invalid JSON",
-        Problem::Base64(_) => "Invalid base64",
-        Problem::DuplicatePath(_) | Problem::FileAndDirectory { .. } => "Conflicting file paths",
-        Problem::Compression(_) => "Invalid compression",
-        Problem::Limit(_) => "Body too large",
-        Problem::Outside { .. } => "This builder key may not publish there",
-        Problem::WrongType { .. } | Problem::Missing(_) | Problem::DuplicateMember(_) => {
-            "Invalid body"
-        }
-    };
-    let mut members = json!({
-        "error": error,
-        "message": refusal.to_string(),
-        "line": refusal.at.line,
-        "offset": refusal.at.offset,
-    });
-    if let Some(file) = &refusal.file {
-        members["file"] =
-            json!({ "index": file.index, "path": file.path.as_ref().map(ReleasePath::as_str) });
-    }
-    if let Problem::Path { path, .. } = &refusal.problem {
-        members["path"] = json!(path);
-    }
-    members
-}
-
-pub fn publish_status(error: &PublishError) -> StatusCode {
-    match error {
-        PublishError::Changed(_)
-        | PublishError::BelowFile { .. }
-        | PublishError::IsDirectory { .. }
-        | PublishError::Forgotten => StatusCode::CONFLICT,
-        PublishError::Lint(_) | PublishError::OtherDeploy => StatusCode::UNPROCESSABLE_ENTITY,
-        PublishError::Outside { .. } | PublishError::Revoked => StatusCode::FORBIDDEN,
-        PublishError::Expired => StatusCode::REQUEST_TIMEOUT,
-        PublishError::Contended => StatusCode::SERVICE_UNAVAILABLE,
-        PublishError::Staging(_) | PublishError::Log(_) => store_status(error),
-    }
-}
-
-pub fn publish_members(error: &PublishError) -> Value {
-    match error {
-        PublishError::Changed(paths) => {
-            let paths: Vec<&str> = paths.iter().map(ReleasePath::as_str).collect();
-            json!({ "error": "Published files would change", "message": error.to_string(), "paths": paths })
-        }
-        PublishError::BelowFile { .. } | PublishError::IsDirectory { .. } => {
-            json!({ "error": "Conflicting file paths", "message": error.to_string() })
-        }
-        PublishError::Lint(warnings) => {
-            let reasons: Vec<Value> = warnings
-                .iter()
-                .map(|w| json!({ "path": w.path.as_str(), "message": w.message }))
-                .collect();
-            json!({ "error": "Faulty manifests", "message": error.to_string(), "reasons": reasons })
-        }
-        PublishError::Outside { path, within } => json!({
-            "error": "This builder key may not publish there", "message": error.to_string(),
-            "path": path.as_str(), "within": within
-        }),
-        PublishError::Revoked => json!({ "error": error.to_string() }),
-        PublishError::Forgotten => {
-            json!({ "error": "Idempotency-Key is outdated", "message": error.to_string() })
-        }
-        PublishError::OtherDeploy => {
-            json!({ "error": "Idempotency-Key was used for another deploy" })
-        }
-        PublishError::Expired => {
-            json!({ "error": "Deploy took too long", "message": error.to_string() })
-        }
-        PublishError::Staging(_) | PublishError::Log(_) | PublishError::Contended => {
-            let status = publish_status(error);
-            let message = match status {
-                StatusCode::INSUFFICIENT_STORAGE => "Storage full",
-                StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable",
-                _ => "internal",
-            };
-            json!({ "error": "Deployment failed", "message": message })
-        }
-    }
-}
-
-fn control_status(error: &ControlError) -> StatusCode {
-    match error {
-        ControlError::Log(_) => store_status(error),
-        ControlError::NoRecord { .. } | ControlError::NothingSelected => StatusCode::NOT_FOUND,
-        ControlError::RevokedKey | ControlError::KnownKey | ControlError::ManyKeys => {
-            StatusCode::CONFLICT
-        }
-        ControlError::OwnKeyRevoked => StatusCode::FORBIDDEN,
-        ControlError::TooFar { .. } | ControlError::Steps | ControlError::ManySteps => {
-            StatusCode::BAD_REQUEST
-        }
-        ControlError::Complete(_)
-        | ControlError::Shrinks { .. }
-        | ControlError::Nothing(_)
-        | ControlError::NotThen(_)
-        | ControlError::Gone(_)
-        | ControlError::Pinned(_)
-        | ControlError::Unchanged => StatusCode::CONFLICT,
-        ControlError::Contended => StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
-
-fn control_members(error: &ControlError) -> Value {
-    let error = match control_status(error) {
-        StatusCode::INTERNAL_SERVER_ERROR => "internal".to_owned(),
-        StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable".to_owned(),
-        StatusCode::INSUFFICIENT_STORAGE => "Storage full".to_owned(),
-        _ => error.to_string(),
-    };
-    json!({ "error": error })
-}
-
-/// What became of a call that the store failed.
-pub fn store_status(error: &(dyn Error + 'static)) -> StatusCode {
-    match store_cause(error) {
-        Some(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
-        Some(store) if store.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-fn store_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StoreError> {
-    let mut cause: Option<&'a (dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(store) = error.downcast_ref::<StoreError>() {
-            return Some(store);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// Leaves the answer to [`finish`], which knows the request.

@@ -4,12 +4,16 @@
 //! ignores fields it does not know, but not an event or a format it does not know: guessing at those
 //! would make two nodes serve different releases from one log.
 
+mod serial;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::serial::hexadecimal;
+use self::serial::inline;
 pub use super::id::{ContentKey, ReleaseId};
 use super::manifest;
 use super::path::ReleasePath;
@@ -288,53 +292,6 @@ impl Record {
             | Event::Prune { deployed } => deployed,
             Event::Spread { .. } | Event::KeyAdded { .. } | Event::KeyRevoked { .. } => &NOTHING,
         }
-    }
-}
-
-/// Hashes as hexadecimal text.
-pub(super) mod hexadecimal {
-    use std::borrow::Cow;
-
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer, const N: usize>(
-        hash: &[u8; N],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(hash))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
-        deserializer: D,
-    ) -> Result<[u8; N], D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let mut hash = [0; N];
-        hex::decode_to_slice(text.as_bytes(), &mut hash).map_err(D::Error::custom)?;
-        Ok(hash)
-    }
-}
-
-mod inline {
-    use bytes::Bytes;
-    use serde::{Deserialize, Deserializer, Serializer, ser::Error};
-
-    pub fn serialize<S: Serializer>(
-        inline: &Option<Bytes>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match inline {
-            None => serializer.serialize_none(),
-            Some(bytes) => {
-                serializer.serialize_str(std::str::from_utf8(bytes).map_err(S::Error::custom)?)
-            }
-        }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Bytes>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.map(Bytes::from))
     }
 }
 
