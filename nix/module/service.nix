@@ -2,11 +2,13 @@
 {
   config,
   lib,
+  pkgs,
   ...
 }:
 let
   cfg = config.services.seance;
   inherit (cfg) configuration;
+  seance = lib.getExe' cfg.package "seance";
 
   # Below them systemd has made the directories and given them to the service.
   own = [
@@ -21,28 +23,13 @@ let
     configuration.store.kind == "filesystem" && lib.hasPrefix "/" directory && !lib.any below own
   ) directory;
 
+  catalog = "/usr/local/lib/systemd/catalog/seance.catalog";
   drainSeconds = configuration.http.drain_seconds or 10;
 
-  # What a reload cannot put in force (`Config::needs_restart`): a change of it restarts.
-  without = names: section: removeAttrs (configuration.${section} or { }) names;
-  needsRestart = {
-    http = without [ "cors_origins" ] "http";
-    https = without [ ] "https";
-    deploy = without [
-      "max_body_bytes"
-      "max_files"
-      "stall_timeout_seconds"
-      "failed_keys_per_minute"
-    ] "deploy";
-    metrics = without [ ] "metrics";
-    audit = without [ ] "audit";
-    log = without [ "filter" ] "log";
-    store = without [ ] "store";
-    signaling = {
-      inherit (configuration.signaling) listen;
-      plain = configuration.signaling.plain or null;
-    };
-  };
+  # What a reload cannot put in force: a change of it restarts. The list is the daemon's own (a test compares them).
+  needsRestart = lib.genAttrs (lib.importJSON ./at-start.json) (
+    option: lib.attrByPath (lib.splitString "." option) null configuration
+  );
 in
 {
   config = lib.mkIf cfg.enable {
@@ -65,8 +52,24 @@ in
     # For `seance key new` and the like, by the version that runs.
     environment.systemPackages = [ cfg.package ];
 
-    environment.etc."systemd/catalog/seance.catalog".source = ../seance.catalog;
-    systemd.services.systemd-journal-catalog-update.restartTriggers = [ ../seance.catalog ];
+    # `journalctl -x` explains events by what systemd compiles from its own store path and from this directory alone,
+    # and NixOS's service for that runs when /usr is newer than /var, which says nothing about this file.
+    systemd.services.seance-catalog = {
+      description = "Explanations of seance's events for journalctl -x";
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = [
+          "${pkgs.coreutils}/bin/install -D -m 0444 ${../seance.catalog} ${catalog}"
+          "${config.systemd.package}/bin/journalctl --update-catalog"
+        ];
+        ExecStop = [
+          "${pkgs.coreutils}/bin/rm -f ${catalog}"
+          "${config.systemd.package}/bin/journalctl --update-catalog"
+        ];
+      };
+    };
 
     systemd.services.seance-backend = {
       description = "seance: releases, updates, signaling";
@@ -88,7 +91,10 @@ in
 
       serviceConfig = {
         Type = "notify-reload";
-        ExecStart = "${lib.getExe' cfg.package "seance"} serve --config /etc/seance/config.toml";
+        ExecStart = "${seance} serve --config /etc/seance/config.toml";
+        # SIGHUP alone cannot fail: the daemon keeps its old configuration, and nobody would hear of it. systemd up to
+        # 257 sends the signal beside this command, newer ones only when it succeeded.
+        ExecReload = "${seance} check-config --quiet /etc/seance/config.toml";
         EnvironmentFile = lib.mkIf (cfg.environmentFile != null) [ (toString cfg.environmentFile) ];
         LoadCredential = lib.mapAttrsToList (name: path: "${name}:${toString path}") cfg.credentials;
 

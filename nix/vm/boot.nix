@@ -21,6 +21,7 @@
         " -d '{\"files\":[{\"path\":\"releases/version.json\",\"content\":\"e30=\"}]}'"
     )
     assert machine.succeed("curl -fsS http://127.0.0.1:3000/updates/version.json") == "{}"
+    machine.wait_for_unit("seance-catalog.service")
     machine.succeed("journalctl -u seance-backend -x | grep 'seance is ready'")
 
     with subtest("a restart refuses nobody"):

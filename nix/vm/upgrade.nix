@@ -27,6 +27,14 @@
         switch("quieter")
         assert process() == before
 
+    with subtest("a bad configuration fails the reload, and the old one is served"):
+        before = process()
+        machine.succeed("mv /etc/seance/config.toml /tmp/ && echo 'htp = 1' >/etc/seance/config.toml")
+        machine.fail("systemctl reload seance-backend")
+        machine.succeed("mv /tmp/config.toml /etc/seance/ && curl -fsS http://127.0.0.1:3000/health/ready")
+        machine.succeed("systemctl reload seance-backend")
+        assert process() == before
+
     with subtest("an option that needs a restart restarts, and refuses nobody"):
         machine.succeed("systemd-run --unit=load sh -c 'while :; do curl -fsS http://127.0.0.1:3000/health/live || exit 1; done'")
         before = process()

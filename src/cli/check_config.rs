@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use crate::cause::chain;
 use crate::config::{self, Config, HostCertificate, Place, Target};
 
-pub fn run(file: &Path, json: bool) -> ExitCode {
+pub fn run(file: &Path, json: bool, quiet: bool) -> ExitCode {
     let checked = config::load(Some(file), &config::environment(), None);
     match &checked {
         Ok(config) if json => super::print(&format!("{}\n", summary(config))),
+        Ok(_) if quiet => {}
         Ok(config) => super::print(&format!(
             "{}: right ({} app(s))\n{}",
             file.display(),

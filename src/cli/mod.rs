@@ -45,6 +45,9 @@ enum Command {
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
+        /// Print only what is wrong
+        #[arg(long, conflicts_with = "json")]
+        quiet: bool,
     },
     /// Find out what the configured store really does; cleans up after itself
     ///
@@ -86,7 +89,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let environment = systemd::Environment::take()?;
             daemon::run(config, environment)?;
         }
-        Command::CheckConfig { file, json } => return Ok(check_config::run(&file, json)),
+        Command::CheckConfig { file, json, quiet } => {
+            return Ok(check_config::run(&file, json, quiet));
+        }
         Command::CheckStorage(arguments) => {
             return Ok(check_storage::run(
                 &arguments,

@@ -2,6 +2,7 @@
 
 mod acme;
 mod apps;
+mod at_start;
 mod basic_auth;
 mod builder_key;
 mod certificates;
@@ -32,7 +33,7 @@ mod table;
 mod types;
 mod user_files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -277,67 +278,54 @@ pub fn load(
     })
 }
 
-impl Config {
-    /// The options that differ in `new` and are read only at start.
-    pub fn needs_restart(&self, new: &Config) -> Vec<String> {
-        let deploy = [
-            "max_body_bytes",
-            "max_files",
-            "stall_timeout_seconds",
-            "failed_keys_per_minute",
-        ];
-        let mut keys = differing("deploy", &self.deploy, &new.deploy, &deploy);
-        keys.extend(differing("drafts", &self.drafts, &new.drafts, &[]));
-        keys.extend(differing("http", &self.http, &new.http, &["cors_origins"]));
-        keys.extend(differing("https", &self.https, &new.https, &["listen"]));
-        if self.http_listen != new.http_listen && self.http.listen == new.http.listen {
-            keys.push("http.listen".to_owned());
-        }
-        if self.https_listen != new.https_listen {
-            keys.push("https.listen".to_owned());
-        }
-        keys.extend(differing("metrics", &self.metrics, &new.metrics, &[]));
-        keys.extend(differing("audit", &self.audit, &new.audit, &[]));
-        keys.extend(differing("log", &self.log, &new.log, &["filter"]));
-        if self.acme != new.acme {
-            keys.push("acme".to_owned());
-        }
-        if self.signaling.listen != new.signaling.listen {
-            keys.push("signaling.listen".to_owned());
-        }
-        if self.signaling.plain != new.signaling.plain {
-            keys.push("signaling.plain".to_owned());
-        }
-        if self.signaling.bus != new.signaling.bus {
-            keys.push("signaling.bus".to_owned());
-        }
-        keys.extend(differing(
-            "signaling.nats",
-            &self.signaling.nats,
-            &new.signaling.nats,
-            &[],
-        ));
-        if !self.store.differs_only_in_credentials(&new.store) {
-            keys.push("store".to_owned());
-        }
-        keys
-    }
+/// The sections in which the daemon compares what it started with, option by option.
+#[derive(Serialize)]
+struct Compared<'a> {
+    audit: &'a Audit,
+    deploy: &'a Deploy,
+    drafts: &'a Drafts,
+    http: &'a Http,
+    https: &'a Https,
+    log: &'a Log,
+    metrics: &'a Metrics,
+    signaling: &'a Signaling,
 }
 
-/// The options of a section that are not `live` and not the same in both.
-fn differing(
-    section: &str,
-    old: &impl Serialize,
-    new: &impl Serialize,
-    live: &[&str],
-) -> Vec<String> {
-    use serde_json::Value::Object;
-    let (Ok(Object(old)), Ok(Object(new))) = (serde_json::to_value(old), serde_json::to_value(new))
-    else {
-        return vec![section.to_owned()];
-    };
-    old.iter()
-        .filter(|(key, value)| !live.contains(&key.as_str()) && new.get(*key) != Some(*value))
-        .map(|(key, _)| format!("{section}.{key}"))
-        .collect()
+impl Config {
+    /// The options that differ in `new` and are read only at start.
+    pub fn needs_restart(&self, new: &Config) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let values = |config: &Config| serde_json::to_value(config.compared());
+        if let (Ok(old), Ok(new)) = (values(self), values(new)) {
+            at_start::differing("", &old, &new, &mut found);
+        }
+        // Hosts decide about the addresses, too.
+        found.remove("https.listen");
+        if self.https_listen != new.https_listen {
+            found.insert("https.listen".to_owned());
+        }
+        if self.http_listen != new.http_listen {
+            found.insert("http.listen".to_owned());
+        }
+        if self.acme != new.acme {
+            found.insert("acme".to_owned());
+        }
+        if !self.store.differs_only_in_credentials(&new.store) {
+            found.insert("store".to_owned());
+        }
+        found
+    }
+
+    fn compared(&self) -> Compared<'_> {
+        Compared {
+            audit: &self.audit,
+            deploy: &self.deploy,
+            drafts: &self.drafts,
+            http: &self.http,
+            https: &self.https,
+            log: &self.log,
+            metrics: &self.metrics,
+            signaling: &self.signaling,
+        }
+    }
 }

@@ -3,11 +3,14 @@
 
 use serde_json::Value;
 
+use super::at_start::is_read_at_start;
 use super::file::{App, File};
 use super::keys::{Keys, Kind};
 use super::types::AppName;
 
 const WIDTH: usize = 110;
+/// What a reload does not put in force.
+const AT_START: &str = " (At the start only.)";
 
 /// TOML that loads as it stands and changes nothing: every option is commented out and shows its default.
 pub fn reference() -> String {
@@ -42,7 +45,8 @@ fn section(text: &mut String, keys: &Keys, node: &Value, defaults: &Value, path:
     let (sections, values): (Vec<_>, Vec<_>) =
         properties.iter().partition(|(_, child)| is_section(child));
     for (name, child) in &values {
-        document(text, child);
+        let at_start = is_read_at_start(&format!("{}.{name}", path.dotted));
+        document(text, child, if at_start { AT_START } else { "" });
         text.push_str(&assignment(name, child, defaults));
         text.push('\n');
     }
@@ -53,7 +57,7 @@ fn section(text: &mut String, keys: &Keys, node: &Value, defaults: &Value, path:
         let default = defaults.get(name).or_else(|| child.get("default"));
         let default = default.unwrap_or(&Value::Null);
         text.push('\n');
-        document(text, child);
+        document(text, child, "");
         let below = path.below(name);
         match keys.kind(child) {
             Kind::Map => map(text, keys, child, default, &below),
@@ -134,7 +138,7 @@ fn assignment(name: &str, node: &Value, defaults: &Value) -> String {
 fn alternatives(text: &mut String, keys: &Keys, name: &str, node: &Value, path: &Path) {
     for (kind, table) in keys.tables(node) {
         text.push('\n');
-        document(text, keys.resolve(table));
+        document(text, keys.resolve(table), "");
         header(text, path, true);
         text.push_str(&format!("# path = \"/{kind}\"\n"));
         let below = path.below(name).below(kind);
@@ -167,12 +171,14 @@ fn header(text: &mut String, path: &Path, list: bool) {
     text.push_str(&format!("{mark}{open}{}{close}\n", path.dotted));
 }
 
-/// The documentation of a reference stands beside `$ref`, that of a section at its definition.
-fn document(text: &mut String, node: &Value) {
-    let Some(description) = node.get("description").and_then(Value::as_str) else {
-        return;
-    };
-    for paragraph in description.split("\n\n") {
+/// The documentation of a reference stands beside `$ref`, that of a section at its definition. `remark` ends it.
+fn document(text: &mut String, node: &Value, remark: &str) {
+    let description = node.get("description").and_then(Value::as_str);
+    let whole = format!("{}{remark}", description.unwrap_or_default());
+    for paragraph in whole
+        .split("\n\n")
+        .filter(|paragraph| !paragraph.is_empty())
+    {
         let mut line = String::from("#");
         for word in paragraph.split_whitespace() {
             if line.len() + 1 + word.len() > WIDTH {

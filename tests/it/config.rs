@@ -364,6 +364,25 @@ fn the_result_is_json_on_request() {
 }
 
 #[test]
+fn quietly_only_what_is_wrong_is_printed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("c.toml");
+    std::fs::write(&file, "").expect("a file");
+    let output = seance(&["check-config", "--quiet", path(&file)], &[]);
+    assert_eq!(
+        (output.code, output.stdout + &output.stderr),
+        (0, String::new())
+    );
+    std::fs::write(&file, "[http]\nx = 1\n").expect("a file");
+    let output = seance(&["check-config", "--quiet", path(&file)], &[]);
+    assert!(
+        output.code == 1 && output.stderr.contains("http.x"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
 fn a_key_and_its_hash_belong_together() {
     let made: serde_json::Value =
         serde_json::from_str(&seance(&["key", "new", "--json"], &[]).stdout).expect("JSON");

@@ -189,6 +189,33 @@ fn a_reload_is_compared_with_what_the_daemon_started_with() {
 }
 
 #[test]
+fn a_reload_names_every_changed_option_that_only_a_start_reads_and_no_other() {
+    let daemon = Builder::new().config("").start();
+    daemon.reload(
+        "[acme]\ncontact = \"a@b.example\"\n[audit]\nkeep_days = 9\n[deploy]\nmax_files = 7\nfollow_seconds = 7\n\
+         [drafts]\nmax_open = 7\n[log]\nfilter = \"info\"\n[store]\ndirectory = \"elsewhere\"\n\
+         [signaling]\nmax_topic_bytes = 100\n[signaling.nats]\nsubject_prefix = \"other\"\n",
+    );
+    let log = daemon.log();
+    let mut named: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("with the next restart"))
+        .filter_map(|line| line.split_once("key=")?.1.split_whitespace().next())
+        .map(|key| key.trim_matches('"'))
+        .collect();
+    named.sort_unstable();
+    let wanted = [
+        "acme",
+        "audit.keep_days",
+        "deploy.follow_seconds",
+        "drafts.max_open",
+        "signaling.nats.subject_prefix",
+        "store",
+    ];
+    assert_eq!(named, wanted, "{log}");
+}
+
+#[test]
 fn an_app_without_a_builder_key_is_named_also_on_reload() {
     let daemon = Builder::new().config("").start();
     daemon.reload("[apps.other]\n");

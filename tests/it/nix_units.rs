@@ -1,7 +1,7 @@
 //! The units and configurations in `tests/nix/rendered` are those of today's NixOS module, and this program accepts
 //! them. Nix writes them (`tests/nix/run --write`); what runs here needs no Nix.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,4 +79,45 @@ fn rendered_configurations_are_accepted() {
         checked += 1;
     }
     assert!(checked >= 5, "{checked} configurations");
+}
+
+/// The remark of `config-reference` on an option that a reload does not put in force.
+const AT_START: &str = "(At the start only.)";
+
+/// Every option of the reference, with its documentation.
+fn documented() -> BTreeMap<String, String> {
+    let reference = seance(&["config-reference"], &[]).stdout;
+    let mut options = BTreeMap::new();
+    let (mut section, mut text) = (String::new(), String::new());
+    for line in reference.lines() {
+        let content = line.trim_start_matches("# ");
+        if let Some(name) = content.strip_prefix('[') {
+            section = name.trim_matches(['[', ']']).to_owned();
+            text.clear();
+        } else if let Some((name, _)) = content.split_once(" =")
+            && !name.contains(' ')
+        {
+            options.insert(format!("{section}.{name}"), std::mem::take(&mut text));
+        } else {
+            text.push_str(content);
+            text.push(' ');
+        }
+    }
+    options
+}
+
+#[test]
+fn the_module_restarts_for_exactly_the_options_that_the_daemon_reads_only_at_its_start() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("nix/module/at-start.json");
+    let text = fs::read_to_string(&file).expect("the list of the module");
+    let module: BTreeSet<String> = serde_json::from_str(&text).expect("a list of names");
+    let options = documented();
+    assert!(options.len() > 200, "{} options were found", options.len());
+    let daemon: BTreeSet<String> = options
+        .into_iter()
+        .filter(|(_, text)| text.contains(AT_START))
+        .map(|(name, _)| name)
+        .collect();
+    let json = serde_json::to_string_pretty(&daemon).expect("JSON");
+    assert_eq!(module, daemon, "{} has to be\n{json}", file.display());
 }

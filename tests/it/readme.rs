@@ -46,6 +46,49 @@ fn the_five_minute_tour_works_from_the_readme_s_own_text() {
     );
 }
 
+#[test]
+fn every_message_that_the_readme_explains_is_one_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("the README");
+    let (_, chapter) = readme
+        .split_once("### When it does not work")
+        .expect("the chapter");
+    let (chapter, _) = chapter.split_once("\n### ").expect("the next chapter");
+    // Those that systemd writes.
+    let foreign = [
+        "Job for seance-backend.service failed",
+        "status=243/CREDENTIALS",
+    ];
+    let mut sources = String::new();
+    for directory in ["src", "nix"] {
+        read_below(&root.join(directory), &mut sources);
+    }
+    let mut checked = 0;
+    for line in chapter.lines().filter(|line| line.starts_with("| `")) {
+        let message = line.split('`').nth(1).expect("a message");
+        checked += 1;
+        for part in message
+            .split('…')
+            .map(|part| part.trim_end_matches('?').trim())
+        {
+            let found = part.len() < 3 || sources.contains(part);
+            assert!(found || foreign.contains(&part), "no source says {part:?}");
+        }
+    }
+    assert!(checked >= 15, "{checked} messages");
+}
+
+fn read_below(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_below(&path, text);
+        } else {
+            text.push_str(&fs::read_to_string(&path).expect("text"));
+        }
+    }
+}
+
 /// The `sh` blocks between the README's marks.
 fn tour() -> Vec<String> {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");

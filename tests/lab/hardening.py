@@ -7,9 +7,9 @@ import clients
 from lab import RENDERED, SERVICE, USER, expect
 
 # Directives of the service that are no walls.
-OTHER = """ExecStart Group Type User Restart RestartMaxDelaySec RestartSec RestartSteps WatchdogSec TimeoutStopSec OOMPolicy
-LimitNOFILE LoadCredential Sockets Environment StateDirectory CacheDirectory LogsDirectory RuntimeDirectory
-X-StopIfChanged ReadWritePaths""".split()
+OTHER = """ExecStart ExecReload Group Type User Restart RestartMaxDelaySec RestartSec RestartSteps WatchdogSec
+TimeoutStopSec OOMPolicy LimitNOFILE LoadCredential Sockets Environment StateDirectory CacheDirectory LogsDirectory
+RuntimeDirectory X-StopIfChanged ReadWritePaths""".split()
 
 
 def probe_unit(lab, hardened):

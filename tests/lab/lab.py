@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
@@ -11,6 +12,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RENDERED = ROOT / "tests/nix/rendered/lab"
+RENDERED_TLS = ROOT / "tests/nix/rendered/lab-tls"
+CATALOG = "seance-catalog.service"
 SERVICE = "seance-backend.service"
 USER = 979
 CEILING = 60
@@ -52,6 +55,7 @@ class Lab:
         self.binary = pathlib.Path(binary)
         self.release = release
         self.leader = None
+        self.rendered = RENDERED
         # What a case measured; stands behind its name.
         self.notes = []
 
@@ -107,23 +111,34 @@ class Lab:
         shutil.copy(self.binary, inside)
         self.write("/run/secrets/turn-secret", TURN_SECRET)
         self.run("chmod", "0400", "/run/secrets/turn-secret")
-        self.write("/usr/lib/systemd/catalog/seance.catalog", (ROOT / "nix/seance.catalog").read_text())
-        self.run("journalctl", "--update-catalog")
+        self.supply((RENDERED / CATALOG).read_text())
         for file in ["probe.py", "wedge.py", "hog.py"]:
             shutil.copy(HERE / file, self.directory / "tests")
+
+    def supply(self, unit):
+        """What a unit names in the Nix store, from here: the machine's own programs, and the catalog."""
+        commands = "\n".join(line for line in unit.splitlines() if line.startswith("Exec"))
+        for name in set(re.findall(r"/nix/store/\S+", commands)):
+            inside = self.directory / "store" / pathlib.Path(name).relative_to("/nix/store")
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            if inside.parent.name == "bin":
+                inside.symlink_to(f"/usr/bin/{inside.name}")
+            else:
+                shutil.copy(ROOT / "nix/seance.catalog", inside)
 
     @property
     def sockets(self):
         return sorted(path.name for path in self.units.glob("seance-*.socket"))
 
-    def fresh(self, config="", drop_in="", sockets=True, start=True):
+    def fresh(self, config="", drop_in="", sockets=True, start=True, rendered=RENDERED):
         """A daemon that has never run: the rendered units, `config` after what every case needs, perhaps a drop-in."""
+        self.rendered = rendered
         # Patterns, which name only what is there.
         self.run("systemctl", "stop", "seance-*.service", "seance-*.socket")
         self.run("systemctl", "reset-failed")
         for old in [*self.units.glob("seance-*")]:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
-        for file in RENDERED.iterdir():
+        for file in rendered.iterdir():
             if file.suffix in (".service", ".socket") and (sockets or file.suffix == ".service"):
                 shutil.copy(file, self.units)
         if drop_in:
@@ -142,11 +157,15 @@ class Lab:
         (directory / "lab.conf").write_text(text)
 
     def configure(self, more=""):
-        text = (RENDERED / "config.toml").read_text()
+        text = (self.rendered / "config.toml").read_text()
         self.write("/etc/seance/config.toml", merged(text, more))
 
     def reload(self):
         self.run("systemctl", "reload", SERVICE)
+
+    def refused_reload(self):
+        """A reload that must not succeed; what it wrote."""
+        return self.fails("systemctl", "reload", SERVICE)
 
     def restart(self):
         self.run("systemctl", "restart", SERVICE)

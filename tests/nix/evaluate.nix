@@ -7,6 +7,7 @@
   # Checkouts of the flake's other inputs, or null.
   disko ? null,
   sops-nix ? null,
+  agenix ? null,
   nixos-anywhere ? null,
   devenv ? null,
   system ? "x86_64-linux",
@@ -219,6 +220,37 @@ in
           && !lib.any (text: builtins.match ".*(git pull|git clone|devenv|nix develop|nix-shell).*" text != null) started;
       };
   };
+  # The README's examples of secrets, from a directory with one module for each secret manager.
+  examples =
+    directory:
+    let
+      given =
+        name: module:
+        let
+          inherit (nixos [
+            machine
+            module
+            (directory + "/${name}.nix")
+            # agenix asks for it; NixOS has it since 24.11.
+            (lib.optionalAttrs (!builtins.pathExists (nixpkgs + "/nixos/modules/services/system/userborn.nix")) {
+              options.services.userborn.enable = lib.mkEnableOption "userborn";
+            })
+            {
+              services.seance.enable = true;
+              # Both decrypt with its host key.
+              services.openssh.enable = true;
+            }
+          ]) config;
+        in
+        {
+          failed = failed config;
+          credentials = config.systemd.services.seance-backend.serviceConfig.LoadCredential;
+          triggers = map toString config.systemd.services.seance-backend.restartTriggers;
+          restarted = lib.mapAttrs (_: secret: secret.restartUnits) config.sops.secrets or { };
+        };
+    in
+    lib.optionalAttrs (sops-nix != null) { sops = given "sops" (sops-nix + "/modules/sops"); }
+    // lib.optionalAttrs (agenix != null) { agenix = given "agenix" (agenix + "/modules/age.nix"); };
   options = import ../../nix/options.nix {
     inherit lib;
     inherit (nixos [ machine ../../nix/host.nix ]) options;
