@@ -114,11 +114,15 @@ fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenErr
     })
 }
 
-/// The next connection. Errors of one connection are passed over; want of resources is waited out.
+/// The next connection. Errors of one connection are passed over; want of resources is waited out. The address of an
+/// IPv4 client is an IPv4 address on IPv6 listeners, too: logs, audit and upstreams name clients as people do.
 pub async fn accept(listener: &tokio::net::TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok(connection) => return connection,
+            Ok((stream, peer)) => {
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                return (stream, peer);
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection");
