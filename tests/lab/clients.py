@@ -1,11 +1,13 @@
 """Clients that say exactly what happened to them: refused, failed, or answered."""
 
 import base64
+import dataclasses
 import hashlib
 import http.client
 import json
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -13,7 +15,43 @@ import time
 from lab import BUILDER_KEY
 
 HOST = "127.0.0.1"
+NAME = "localhost"
 TIMEOUT = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """A port where TLS is spoken, with a certificate for `NAME` that `root` vouches for. A plain port is a number."""
+
+    port: int
+    root: str
+
+    def context(self, *protocols):
+        context = ssl.create_default_context(cadata=self.root)
+        if protocols:
+            context.set_alpn_protocols(protocols)
+        return context
+
+    def __str__(self):
+        return f"{self.port} (TLS)"
+
+
+def http1(at):
+    """An HTTP/1.1 connection that is not open yet."""
+    if isinstance(at, Tls):
+        return http.client.HTTPSConnection(NAME, at.port, timeout=TIMEOUT, context=at.context())
+    return http.client.HTTPConnection(HOST, at, timeout=TIMEOUT)
+
+
+def stream(at, *protocols):
+    """A connected socket; with TLS one of `protocols` is agreed on."""
+    if not isinstance(at, Tls):
+        return socket.create_connection((HOST, at), TIMEOUT)
+    plain = socket.create_connection((HOST, at.port), TIMEOUT)
+    secure = at.context(*protocols).wrap_socket(plain, server_hostname=NAME)
+    if protocols and secure.selected_alpn_protocol() not in protocols:
+        raise Unexpected(f"{protocols} were offered, {secure.selected_alpn_protocol()} was taken")
+    return secure
 
 
 def get(path, headers=None, port=80):
@@ -22,7 +60,7 @@ def get(path, headers=None, port=80):
 
 
 def request(method, path, body=None, headers=None, port=80):
-    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT)
+    connection = http1(port)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -37,10 +75,10 @@ def deploy_body(files):
     return json.dumps({"files": listed}).encode()
 
 
-def deploy(files, key=BUILDER_KEY):
+def deploy(files, key=BUILDER_KEY, port=80):
     """(status, body)"""
     headers = {"X-Builder-Key": key, "Content-Type": "application/json"}
-    status, _, body = request("POST", "/deploy", deploy_body(files), headers)
+    status, _, body = request("POST", "/deploy", deploy_body(files), headers, port)
     return status, body
 
 
@@ -90,18 +128,22 @@ class Unexpected(Exception):
     """An answer that is none of those a client of this service may meet."""
 
 
-def fresh_http1(path, body):
+# How a connection looks that the server closed before it read the request.
+GONE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+def fresh_http1(path, body, port=80):
     """A step of `Load`: one request on a new connection."""
 
     def step(_):
-        status, _, answer = get(path)
+        status, _, answer = get(path, port=port)
         if (status, answer) != (200, body):
             raise Unexpected(f"{status} {answer[:200]!r}")
 
     return step
 
 
-def kept_http1(path, body):
+def kept_http1(path, body, port=80):
     """A step of `Load`: one request on a connection that is kept.
 
     The server may close a kept connection while a request is on its way; RFC 9112 §9.3.1 has the client repeat it
@@ -110,11 +152,11 @@ def kept_http1(path, body):
 
     def step(connection):
         used = connection is not None and connection.sock is not None
-        connection = connection or http.client.HTTPConnection(HOST, 80, timeout=TIMEOUT)
+        connection = connection or http1(port)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+        except GONE:
             if not used:
                 raise
             connection.close()
@@ -133,12 +175,15 @@ END_STREAM, ACK, END_HEADERS = 1, 1, 4
 
 
 class Http2:
-    """One HTTP/2 connection with prior knowledge (RFC 9113 §3.3), for small answers: windows are never refilled."""
+    """One HTTP/2 connection, without TLS with prior knowledge (RFC 9113 §3.3), for small answers: windows are never
+    refilled."""
 
     ANSWERS_MOST = 500
 
-    def __init__(self):
-        self.socket = socket.create_connection((HOST, 80), TIMEOUT)
+    def __init__(self, port=80):
+        self.socket = stream(port, "h2")
+        # RFC 7541, static table: GET, and the scheme.
+        self.prefix = b"\x82\x87" if isinstance(port, Tls) else b"\x82\x86"
         self.input = self.socket.makefile("rb")
         self.send(SETTINGS, 0, 0, b"", preface=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         self.next = 1
@@ -152,9 +197,9 @@ class Http2:
         """`count` requests at once: their bodies. Fewer when the server goes away: those may be repeated elsewhere."""
         bodies = {}
         for _ in range(count):
-            # RFC 7541: GET, http and the names are in the static table; the values are plain text.
-            block = b"\x82\x86" + b"".join(
-                bytes([index, len(value)]) + value for index, value in [(0x04, path.encode()), (0x01, b"localhost")]
+            # The names are in the static table; the values are plain text.
+            block = self.prefix + b"".join(
+                bytes([index, len(value)]) + value for index, value in [(0x04, path.encode()), (0x01, NAME.encode())]
             )
             self.send(HEADERS, END_HEADERS | END_STREAM, self.next, block)
             bodies[self.next] = b""
@@ -184,15 +229,15 @@ class Http2:
         return [body for stream, body in bodies.items() if stream <= (self.going or self.next)]
 
 
-def http2(path, body, count=5):
+def http2(path, body, port=80, count=5):
     """A step of `Load`: `count` requests at once on a connection that is kept until the server goes away."""
 
     def step(connection):
         used = connection is not None
-        connection = connection or Http2()
+        connection = connection or Http2(port)
         try:
             bodies = connection.answers(path, count)
-        except (BrokenPipeError, ConnectionResetError):
+        except GONE:
             # Closed while nothing was under way; a kept connection may be, see `kept_http1`.
             if not used:
                 raise
@@ -219,10 +264,10 @@ class WebSocket:
     """RFC 6455, as much as signaling needs: text both ways, ping, close."""
 
     def __init__(self, port=4444, path="/"):
-        self.socket = socket.create_connection((HOST, port), TIMEOUT)
+        self.socket = stream(port)
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: {NAME}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
         self.buffer = b""

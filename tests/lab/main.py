@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 
 from lab import Failed, Lab
 
-GROUPS = ["activation", "reload", "restart", "failures", "hardening", "journal", "memory"]
+GROUPS = ["activation", "reload", "restart", "secure", "failures", "hardening", "journal", "memory"]
 
 
 def parse_arguments():
@@ -64,7 +64,8 @@ def main():
                         passed += 1
         finally:
             lab.down()
-    print(f"{passed} cases hold, {failed} failed")
+    build = "the release build" if arguments.release else "a DEBUG BUILD, whose memory is not judged"
+    print(f"{passed} cases hold, {failed} failed, with {build} {arguments.binary}")
     return 1 if failed or not passed else 0
 
 

@@ -21,7 +21,7 @@ def start(lab, config=CONFIG, **how):
     expect(status == 200, answer)
 
 
-def deploys():
+def deploys(port=80):
     """A step of `Load`: a deploy of 200 kB that is served as it was sent. A cut one is repeated, as CI does."""
     count = 0
 
@@ -31,7 +31,7 @@ def deploys():
         path, content = f"Seance-1.0.{count}.zip", str(count).encode() * 40_000
         for last in [False, True]:
             try:
-                status, answer = clients.deploy({f"releases/{path}": content})
+                status, answer = clients.deploy({f"releases/{path}": content}, port=port)
                 break
             except ConnectionRefusedError:
                 raise
@@ -40,22 +40,23 @@ def deploys():
                     raise clients.Unexpected(f"cut twice: {error!r}") from error
         if status != 200:
             raise clients.Unexpected(f"{status} {answer!r}")
-        if clients.get(f"/updates/{path}")[2] != content:
+        if clients.get(f"/updates/{path}", port=port)[2] != content:
             raise clients.Unexpected(f"{path} is not what was deployed")
 
     return step
 
 
 @contextlib.contextmanager
-def under_load():
+def under_load(web=80, room=4444):
     """HTTP/1.1, HTTP/2, deploys and WebSockets during the block; fails afterwards when anybody noticed."""
+    manifest = "/updates/latest.yml", MANIFEST, web
     loads = [
-        clients.Load("HTTP/1.1", clients.fresh_http1("/updates/latest.yml", MANIFEST), threads=2),
-        clients.Load("HTTP/1.1 kept", clients.kept_http1("/updates/latest.yml", MANIFEST)),
-        clients.Load("HTTP/2", clients.http2("/updates/latest.yml", MANIFEST)),
-        clients.Load("deploys", deploys()),
+        clients.Load("HTTP/1.1", clients.fresh_http1(*manifest), threads=2),
+        clients.Load("HTTP/1.1 kept", clients.kept_http1(*manifest)),
+        clients.Load("HTTP/2", clients.http2(*manifest)),
+        clients.Load("deploys", deploys(web)),
     ]
-    peers = [clients.Peer("lab") for _ in range(20)] + [clients.Peer("lab", 80, "/signaling") for _ in range(20)]
+    peers = [clients.Peer("lab", room) for _ in range(20)] + [clients.Peer("lab", web, "/signaling") for _ in range(20)]
     for peer in peers:
         peer.start()
     everybody_is_there(peers)
@@ -82,7 +83,7 @@ def nobody_noticed(lab, loads, peers, times):
         expect(load.refused == 0 and not load.failures, load)
     failures = [failure for peer in peers for failure in peer.failures]
     expect(not failures, failures[:3])
-    closes = collections.Counter((peer.port, code) for peer in peers for code in peer.codes)
+    closes = collections.Counter((str(peer.port), code) for peer in peers for code in peer.codes)
     expect(set(code for _, code in closes) == {1012} and closes.total() == times * len(peers), closes)
     slowest = max(away for peer in peers for away in peer.away)
     expect(slowest <= BACK_SECONDS, f"a WebSocket was back only after {slowest:.2f} s")
@@ -156,9 +157,9 @@ def a_switch_that_adds_a_listener_is_not_noticed(lab):
 WINDOW = "[http]\ndrain_seconds = 1\n"
 
 
-def slow_download(path, offset, until):
+def slow_download(path, offset, until, port=80):
     """Reads a part of `path` from `offset`, then waits for `until`, and reads on as far as it comes."""
-    connection = clients.http.client.HTTPConnection(clients.HOST, 80, timeout=clients.TIMEOUT)
+    connection = clients.http1(port)
     # A small window, so that the answer does not end up in the kernel's buffers whole.
     connection.connect()
     connection.sock.setsockopt(clients.socket.SOL_SOCKET, clients.socket.SO_RCVBUF, 65536)
