@@ -7,7 +7,10 @@ let
     program = lib.getExe (
       pkgs.writeShellApplication {
         inherit name runtimeInputs;
-        runtimeEnv.SEANCE_TEMPLATE = "${./templates/default}";
+        runtimeEnv = {
+          SEANCE_TEMPLATE = "${./templates/default}";
+          SEANCE_HOME = lib.fileContents ./home;
+        };
         text = builtins.readFile (./. + "/${name}");
       }
     );
