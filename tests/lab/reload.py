@@ -36,6 +36,8 @@ def bad_configuration_fails_the_reload_and_keeps_serving(lab):
     expect(allowed() == ORIGIN, "the old configuration is in force")
     expect((lab.show("ActiveState"), lab.main_pid()) == ("active", process), "the daemon goes on")
     expect("reload failed" in lab.show("StatusText"), lab.show("StatusText"))
+    # What `nix run .#switch` goes by.
+    expect(lab.show("ReloadResult") == "exit-code", lab.show("ReloadResult"))
     errors = lab.journal(before, "-p", "err")
     expect(any("cors_origins" in event.get("ERROR", "") for event in errors), errors)
     # `systemctl status` shows these lines; the program that checks writes them as text.
@@ -44,6 +46,7 @@ def bad_configuration_fails_the_reload_and_keeps_serving(lab):
     lab.configure("")
     lab.reload()
     expect(allowed() is None, "a repaired configuration is taken")
+    expect(lab.show("ReloadResult") == "success", lab.show("ReloadResult"))
 
 
 def without_the_check_a_bad_configuration_reloads_as_if_it_were_good(lab):

@@ -152,6 +152,36 @@ def a_switch_that_adds_a_listener_is_not_noticed(lab):
     nobody_noticed(lab, loads, peers, 1)
 
 
+def a_switch_that_moves_a_listener_leaves_the_others_alone(lab):
+    """What is gone is stopped first, then the service is restarted, with the socket that is new."""
+    start(lab)
+    old = next(path for path in lab.units.glob("seance-http-*.socket"))
+    new = old.with_name(old.name.replace("80", "8080"))
+    peers = [clients.Peer("lab") for _ in range(10)]
+    for peer in peers:
+        peer.start()
+    everybody_is_there(peers)
+    lab.run("systemctl", "stop", old.name)
+    new.write_text(old.read_text().replace(":80", ":8080"))
+    old.unlink()
+    unit = lab.units / SERVICE
+    unit.write_text(unit.read_text().replace(f"Sockets={old.name}\n", f"Sockets={new.name}\n"))
+    lab.configure(CONFIG + '[http]\nlisten = ["[::]:8080"]\n')
+    lab.run("systemctl", "daemon-reload")
+    lab.restart()
+    lab.run("systemctl", "start", new.name)
+    expect(clients.get("/updates/latest.yml", port=8080)[2] == MANIFEST, "the new address serves")
+    try:
+        raise Failed(f"port 80 still answers: {clients.get('/health/live')[0]}")
+    except ConnectionRefusedError:
+        pass
+    everybody_is_there(peers)
+    failures = [failure for peer in peers for failure in peer.failures]
+    expect(not failures and {code for peer in peers for code in peer.codes} == {1012}, failures)
+    for peer in peers:
+        peer.leave()
+
+
 # --- Longer than the drain window ----------------------------------------------------------------------------------
 
 WINDOW = "[http]\ndrain_seconds = 1\n"
@@ -251,6 +281,7 @@ CASES = [
     without_socket_units_restarts_refuse,
     a_switch_to_another_version_is_not_noticed,
     a_switch_that_adds_a_listener_is_not_noticed,
+    a_switch_that_moves_a_listener_leaves_the_others_alone,
     a_download_longer_than_the_drain_resumes_by_range,
     a_cut_upload_publishes_nothing_and_succeeds_when_repeated,
     websockets_are_back_in_time_while_a_download_holds_up_the_drain,
