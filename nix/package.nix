@@ -29,7 +29,17 @@ let
     nativeBuildInputs = [ pkgs.cmake ];
     env.CLIPPY_CONF_DIR = "nix";
   };
-  cargoArtifacts = craneLib.buildDepsOnly (common // { doCheck = false; });
+  cargoArtifacts = craneLib.buildDepsOnly (
+    common
+    // {
+      doCheck = false;
+      # Read by the build script of a dependency (.cargo/config.toml), so it has to be there before ours are.
+      extraDummyScript = ''
+        mkdir -p $out/src/api/docs
+        cp -r --no-preserve=mode ${../src/api/docs/unused} $out/src/api/docs/unused
+      '';
+    }
+  );
 in
 {
   seance = craneLib.buildPackage (

@@ -255,6 +255,25 @@ in
     inherit lib;
     inherit (nixos [ machine ../../nix/host.nix ]) options;
   };
+  # nix/package.nix, with a crane that gives back what it is asked for.
+  package =
+    let
+      same = lib.id;
+      asked = import ../../nix/package.nix {
+        pkgs = { inherit lib; cmake = "cmake"; };
+        crane.mkLib = _: {
+          buildDepsOnly = same;
+          buildPackage = same;
+          cargoClippy = same;
+          cargoTest = same;
+          cargoFmt = same;
+        };
+      };
+    in
+    {
+      sources = toString asked.seance.src;
+      dummy = asked.seance.cargoArtifacts.extraDummyScript;
+    };
   # flake.nix itself, with the checkouts in the place of its inputs.
   flake =
     let
