@@ -6,7 +6,7 @@ import hmac
 import json
 
 import clients
-from lab import SERVICE, TURN_SECRET, expect, wait_until
+from lab import RENDERED, SERVICE, TURN_SECRET, expect, wait_until
 
 
 def first_connection_starts_it(lab):
@@ -74,6 +74,35 @@ def credentials_reach_it_and_rotate_by_restart(lab):
         lab.write("/run/secrets/turn-secret", TURN_SECRET)
 
 
+def a_missing_credential_fails_the_start(lab):
+    """With the word that the README explains."""
+    lab.fresh(start=False, drop_in="[Service]\nRestart=no\n")
+    lab.run("mv", "/run/secrets/turn-secret", "/run/secrets/away")
+    try:
+        lab.fails("systemctl", "start", SERVICE)
+        status = lab.run("systemctl", "status", "--no-pager", SERVICE, check=False)
+        expect("status=243/CREDENTIALS" in status, status)
+    finally:
+        lab.run("mv", "/run/secrets/away", "/run/secrets/turn-secret")
+
+
+def the_environment_file_reaches_start_and_reload(lab):
+    """It may be root's alone; the check of a reload sees the same values as the daemon."""
+    unit = (RENDERED.parent / "environment" / SERVICE).read_text()
+    line = next(line for line in unit.splitlines() if line.startswith("EnvironmentFile="))
+    path = line.partition("=")[2]
+    lab.write(path, "SEANCE_HTTP__CORS_ORIGINS=https://a.example\n")
+    lab.run("chmod", "0400", path)
+    lab.fresh(drop_in=f"[Service]\n{line}\n")
+    headers = clients.get("/health/live", {"Origin": "https://a.example"})[1]
+    expect(headers["access-control-allow-origin"] == "https://a.example", headers)
+    lab.reload()
+    # A value that the daemon refuses is seen where it is: at the next reload of systemd's own view of the file.
+    lab.write(path, "SEANCE_HTTP__CORS_ORIGNS=https://a.example\n")
+    said = lab.refused_reload()
+    expect(clients.get("/health/live")[0] == 200, said)
+
+
 def it_may_open_as_many_files_as_the_unit_says(lab):
     lab.fresh()
     limit = next(line for line in lab.proc("limits").splitlines() if line.startswith("Max open files")).split()
@@ -103,6 +132,8 @@ CASES = [
     start_returns_when_it_serves,
     without_ready_a_start_fails,
     credentials_reach_it_and_rotate_by_restart,
+    a_missing_credential_fails_the_start,
+    the_environment_file_reaches_start_and_reload,
     it_may_open_as_many_files_as_the_unit_says,
     out_of_descriptors_it_waits_and_recovers,
 ]

@@ -4,7 +4,7 @@ import json
 import re
 
 import clients
-from lab import RENDERED, SERVICE, USER, expect
+from lab import RENDERED, SERVICE, USER, expect, wait_until
 
 # Directives of the service that are no walls.
 OTHER = """ExecStart ExecReload Group Type User Restart RestartMaxDelaySec RestartSec RestartSteps WatchdogSec
@@ -88,8 +88,26 @@ def the_daemon_itself_runs_behind_the_walls(lab):
     expect(clients.get("/updates/latest.yml")[2] == b"version: 1.0.0\n", "and shows it")
 
 
+def a_store_on_a_volume_of_its_own_is_writable(lab):
+    """The only way out of the service's own directories; without it, the control, nothing can be kept there."""
+    unit = (RENDERED.parent / "volume" / SERVICE).read_text()
+    way = next(line for line in unit.splitlines() if line.startswith("ReadWritePaths="))
+    volume = way.partition("=")[2]
+    config = f'[store]\ndirectory = "{volume}"\n'
+    # As systemd-tmpfiles makes it by the module's rule.
+    lab.run("install", "-d", "-o", "seance", "-g", "seance", "-m", "0700", volume)
+    lab.fresh(config, drop_in=f"[Service]\n{way}\n")
+    expect(clients.deploy({"releases/latest.yml": b"version: 1.0.0\n"})[0] == 200, "deploy")
+    expect(lab.run("ls", volume), "it is kept there")
+    lab.run("sh", "-c", f"rm -rf {volume}/* {volume}/.[!.]*")
+    lab.fresh(config, start=False)
+    lab.run("systemctl", "start", "--no-block", SERVICE)
+    wait_until("it cannot write", lambda: lab.run("journalctl", "-n", "30", "-o", "cat"), lambda said: "os error 30" in said)
+
+
 CASES = [
     every_directive_holds_when_tried,
     without_the_directives_every_try_succeeds,
     the_daemon_itself_runs_behind_the_walls,
+    a_store_on_a_volume_of_its_own_is_writable,
 ]
