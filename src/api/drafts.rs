@@ -17,14 +17,14 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::deed::{audited, body, json, outcome, parsed};
+use self::deed::{audited, body, json, parsed};
 use self::shapes::{
     CompleteResponse, DeclareRequest, DeclareResponse, DraftState, FileState, OpenRequest, Opened,
     PublishRequest, PublishResponse,
 };
 use super::caller::Caller;
 use super::deploy::{deploy_response, log_end, replayed, rollout};
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, outcome};
 use super::{Api, receive};
 use crate::audit::Outcome;
 use crate::cause::chain;

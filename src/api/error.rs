@@ -16,10 +16,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use self::release::{control_members, control_status, refused};
-pub use self::release::{publish_members, publish_status, store_status};
+use self::release::{control_members, refused};
+pub use self::release::{control_status, publish_members, publish_status, store_status};
 use super::drafts::failure;
-use crate::audit::AuditError;
+use crate::audit::{AuditError, Outcome};
 use crate::cause::chain;
 use crate::config::{self, REQUEST_ID, Scope};
 use crate::content::ContentError;
@@ -291,6 +291,15 @@ impl ApiError {
             _ => {}
         }
         headers
+    }
+}
+
+/// What the audit calls a deed that was answered so: a refusal is the caller's matter, a failure the operator's.
+pub fn outcome(status: StatusCode) -> Outcome {
+    if status.is_server_error() {
+        Outcome::Failure
+    } else {
+        Outcome::Denied
     }
 }
 

@@ -12,11 +12,11 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::caller::Caller;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, control_status, outcome};
 use crate::audit::Outcome;
 use crate::cause::chain;
 use crate::config::{Retention, Scope};
-use crate::release::{Commander, ControlError, Gone, Pruned};
+use crate::release::{Commander, Gone, Pruned};
 use crate::systemd::message;
 
 /// Paths in one answer.
@@ -93,9 +93,9 @@ impl From<Gone> for PrunedVersion {
 /// halt or a pin. The answer names the records that cannot be gone back to afterwards.
 #[utoipa::path(post, path = "/api/releases/prune", tag = "releases", operation_id = "prune",
     security(("builderKey" = []), ("bearer" = [])), request_body = PruneRequest, responses(
-    (status = 200, body = PruneAnswer), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-    (status = 403, body = ErrorBody), (status = 400, body = ErrorBody, description = "Neither the configuration nor the request has a rule"),
-    (status = 503, body = ErrorBody)))]
+    (status = 200, body = PruneAnswer),
+    (status = 400, body = ErrorBody, description = "Not such a body; neither the configuration nor the request has a rule"),
+    (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn prune(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -138,8 +138,7 @@ async fn prune(
     let done = api.releases.prune(&rules, &by, false).await;
     let (outcome, details) = match &done {
         Ok(done) => (Outcome::Success, done.to_string()),
-        Err(error @ ControlError::Log(_)) => (Outcome::Failure, chain(error).to_string()),
-        Err(error) => (Outcome::Denied, chain(error).to_string()),
+        Err(error) => (outcome(control_status(error)), chain(error).to_string()),
     };
     tracing::info!(message_id = message::RELEASE_CHANGED, app = %by.app, action = "prune", details, "a command over releases");
     if let Err(error) = deed.record(outcome, details).await {

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::caller::Caller;
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, ErrorBody, control_status, outcome};
 use super::history::{Listed, Shown, listed, shown};
 use crate::audit::Outcome;
 use crate::cause::chain;
@@ -337,8 +337,7 @@ pub async fn execute(
     let done = api.releases.execute(&order, &by).await;
     let (outcome, details) = match &done {
         Ok(done) => (Outcome::Success, format!("record {}", done.record.n)),
-        Err(error @ release::ControlError::Log(_)) => (Outcome::Failure, chain(error).to_string()),
-        Err(error) => (Outcome::Denied, chain(error).to_string()),
+        Err(error) => (outcome(control_status(error)), chain(error).to_string()),
     };
     match outcome {
         Outcome::Success => {

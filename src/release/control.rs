@@ -3,15 +3,18 @@
 //! A command is one record of the log that moves no content, so it holds at once for everything this node serves. Like
 //! a deploy it may lose the race for a record's number, and is then worked out again against what is true by then.
 
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use self::error::ControlError;
 use super::index::Index;
-use super::keys::{KEYS_MOST, addition, revocation};
-use super::log::{Appended, LogError};
-use super::past::{Past, REACH, predecessor, rollback};
+use super::keys::{addition, revocation};
+use super::log::Appended;
+use super::past::{Past, predecessor, rollback};
 use super::path::ReleasePath;
 use super::record::{
     Actor, Deployed, Event, FORMAT, File, Record, ReleaseId, Rollout, SpreadOf, Step,
@@ -91,52 +94,6 @@ pub struct Executed {
     pub record: Arc<Record>,
     /// Why others of the selected manifests are as they were.
     pub left: Vec<ControlError>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error("there is no record {n} of this app in the release log")]
-    NoRecord { n: u64 },
-    #[error("record {n} is more than {REACH} records back")]
-    TooFar { n: u64 },
-    #[error("no published manifest is meant by this channel and platform")]
-    NothingSelected,
-    #[error("`{0}` reaches all clients already")]
-    Complete(ReleasePath),
-    #[error(
-        "`{path}` reaches {percentage} % of the clients, and a share only grows; halt it instead"
-    )]
-    Shrinks { path: ReleasePath, percentage: u8 },
-    #[error(
-        "a share lies between 0 and 100 and grows from step to step, each later than the one before"
-    )]
-    Steps,
-    #[error("a rollout has up to {STEPS_MOST} steps")]
-    ManySteps,
-    #[error("`{0}` is the first of its name, so there is nothing to give clients instead")]
-    Nothing(ReleasePath),
-    #[error("`{0}` was not published at that time")]
-    NotThen(ReleasePath),
-    #[error(
-        "`{0}` belongs to a version that was pruned, so what needs it cannot be published again"
-    )]
-    Gone(ReleasePath),
-    #[error("`{0}` is pinned; unpin it first")]
-    Pinned(ReleasePath),
-    #[error("this key was revoked; make another one")]
-    RevokedKey,
-    #[error("an app has up to {KEYS_MOST} such keys; revoke some")]
-    ManyKeys,
-    #[error("a key with this fingerprint is known; make another one")]
-    KnownKey,
-    #[error("the key of this command was revoked")]
-    OwnKeyRevoked,
-    #[error("nothing would change")]
-    Unchanged,
-    #[error("{RACES} other changes were made first")]
-    Contended,
 }
 
 impl Command {
@@ -219,8 +176,8 @@ impl Command {
                 paths.map(|path| Ok(everybody(path))).collect()
             }
             Command::Prune { rules } => {
-                let files = retention::plan_aside(tree, rules.clone(), now).await;
-                let deployed = taken_away(files.unwrap_or_default())?;
+                let files = retention::plan_aside(tree, rules.clone(), now).await?;
+                let deployed = taken_away(files)?;
                 return Ok((Event::Prune { deployed }, Vec::new()));
             }
             Command::Advance => advance(&tree, now).into_iter().map(Ok).collect(),

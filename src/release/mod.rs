@@ -278,23 +278,20 @@ impl Releases {
         dry: bool,
     ) -> Result<Pruned, ControlError> {
         let index = &self.shared.index;
-        let command = Command::Prune {
-            rules: rules.clone(),
-        };
-        let planned = retention::plan_aside(self.tree(&by.prefix), rules.clone(), clock::now());
-        let files = planned.await.unwrap_or_default();
-        let executed = match dry {
-            true => Err(ControlError::Unchanged),
-            false => self.execute(&command, by).await,
-        };
-        let (record, files) = match executed {
-            Ok(Executed { record, .. }) => {
-                let files = record.deployed().replaced.clone();
-                (Some(record), files)
+        let rules = rules.clone();
+        let (record, files) = if dry {
+            let tree = self.tree(&by.prefix);
+            let files = retention::plan_aside(tree, rules, clock::now()).await?;
+            (None, files)
+        } else {
+            match self.execute(&Command::Prune { rules }, by).await {
+                Ok(Executed { record, .. }) => {
+                    let files = record.deployed().replaced.clone();
+                    (Some(record), files)
+                }
+                Err(ControlError::Unchanged) => (None, Vec::new()),
+                Err(error) => return Err(error),
             }
-            Err(ControlError::Unchanged) if dry => (None, files),
-            Err(ControlError::Unchanged) => (None, Vec::new()),
-            Err(error) => return Err(error),
         };
         let lost = prune::lost(index, &self.state(), &by.prefix, &files).await?;
         Ok(Pruned {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use semver::Version;
+use tokio::task::JoinError;
 
 use super::artifact::{self, Arch, Installer, System};
 use super::manifest;
@@ -80,14 +81,13 @@ pub fn plan(tree: &Tree, rules: &Retention, now: Timestamp) -> Vec<Arc<File>> {
     going
 }
 
-/// [`plan`] on the blocking pool: it reads the name of every artefact. `None` when that was cut.
+/// [`plan`] on the blocking pool: it reads the name of every artefact.
 pub async fn plan_aside(
     tree: Arc<Tree>,
     rules: Retention,
     now: Timestamp,
-) -> Option<Vec<Arc<File>>> {
-    let planned = tasks::blocking("release-retention", move || plan(&tree, &rules, now));
-    planned.await.ok() // it told of its panic itself
+) -> Result<Vec<Arc<File>>, JoinError> {
+    tasks::blocking("release-retention", move || plan(&tree, &rules, now)).await
 }
 
 /// What of each version is among these files.

@@ -6,12 +6,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use super::super::Api;
-use super::super::error::ApiError;
+use super::super::error::{ApiError, outcome};
 use crate::audit::{Deed, Outcome};
 use crate::cause::chain;
 
@@ -42,14 +41,6 @@ pub async fn audited<T: Send + 'static>(
         api.tasks.short("draft-deed", done)
     };
     done.await.ok().flatten().ok_or(ApiError::Cut)?
-}
-
-pub fn outcome(status: StatusCode) -> Outcome {
-    if status.is_server_error() {
-        Outcome::Failure
-    } else {
-        Outcome::Denied
-    }
 }
 
 /// A body of at most `limit` bytes in JSON; none at all says nothing.

@@ -115,6 +115,7 @@ pub fn control_status(error: &ControlError) -> StatusCode {
         | ControlError::Pinned(_)
         | ControlError::Unchanged => StatusCode::CONFLICT,
         ControlError::Contended => StatusCode::SERVICE_UNAVAILABLE,
+        ControlError::Cut(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
