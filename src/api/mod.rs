@@ -6,6 +6,7 @@ mod apps;
 mod auth;
 mod caller;
 mod deploy;
+mod diff;
 mod docs;
 mod download;
 mod drafts;
@@ -137,6 +138,7 @@ fn app_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(download::routes())
         .merge(feeds::routes())
         .merge(prune::routes())
+        .merge(diff::routes())
         .merge(releases::routes())
         .merge(drafts::routes())
         .merge(keys::routes())

@@ -1,12 +1,13 @@
 //! `seance releases`: what was published, and commands over it, on a daemon elsewhere.
 
-use std::fmt::Write as _;
+mod print;
 
 use clap::{Args, Subcommand};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::print::{differences, done, pruned, table};
 use super::client::{self, ClientError, Remote};
 
 #[derive(Subcommand)]
@@ -25,6 +26,16 @@ pub enum Releases {
     /// One entry of the history, with its files
     Show {
         record: u64,
+        #[command(flatten)]
+        remote: Output,
+    },
+    /// What changed from one release to another
+    Diff {
+        /// The record of the one
+        from: u64,
+        /// The record of the other; the newest by default
+        #[arg(value_name = "TO")]
+        other: Option<u64>,
         #[command(flatten)]
         remote: Output,
     },
@@ -120,6 +131,7 @@ pub fn run(command: &Releases) -> Result<(), ClientError> {
         _ if output.json => format!("{answer}\n"),
         Releases::List { .. } => table(&answer),
         Releases::Show { .. } => format!("{answer:#}\n"),
+        Releases::Diff { .. } => differences(&answer),
         Releases::Prune { .. } => pruned(&answer),
         _ => done(&answer),
     };
@@ -139,6 +151,14 @@ fn request(command: &Releases) -> (&Output, Method, String, Option<Value>) {
             (remote, Method::GET, format!("?limit={limit}{before}"), None)
         }
         Releases::Show { record, remote } => (remote, Method::GET, format!("/{record}"), None),
+        Releases::Diff {
+            from,
+            other,
+            remote,
+        } => {
+            let to = other.map(|n| format!("&to={n}")).unwrap_or_default();
+            (remote, Method::GET, format!("/diff?from={from}{to}"), None)
+        }
         Releases::Rollback { record, remote } => post(remote, "/rollback", json!({ "to": record })),
         Releases::Rollout {
             percentage,
@@ -186,93 +206,4 @@ impl Which {
         }
         order
     }
-}
-
-fn table(answer: &Value) -> String {
-    let mut text = format!(
-        "{:>7}  {:<24}  {:<8}  {:>6}  {:>14}  {:<10}  {}\n",
-        "record", "time", "kind", "files", "bytes", "key", "versions"
-    );
-    let releases = answer["releases"].as_array();
-    for release in releases.into_iter().flatten() {
-        let word = |name: &str| release[name].as_str().unwrap_or_default().to_owned();
-        let kind = match release["to"].as_u64() {
-            Some(to) => format!("back to {to}"),
-            None => word("kind"),
-        };
-        let versions: Vec<&str> = release["versions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        // Writing to a String cannot fail.
-        let _infallible = writeln!(
-            text,
-            "{:>7}  {:<24}  {:<8}  {:>6}  {:>14}  {:<10}  {}",
-            release["record"],
-            word("timestamp"),
-            kind,
-            release["files"],
-            release["bytes"],
-            word("key"),
-            versions.join(", ")
-        );
-    }
-    if let Some(before) = answer["before"].as_u64() {
-        let _infallible = writeln!(text, "older ones: --before {before}");
-    }
-    text
-}
-
-fn done(answer: &Value) -> String {
-    let mut text = format!(
-        "record {} is in force here, on other nodes within {} s, at the CDN: {}\n",
-        answer["record"],
-        answer["inForce"]["otherNodesWithinSeconds"],
-        answer["inForce"]["cdn"].as_str().unwrap_or_default()
-    );
-    for (what, sign) in [("changed", '~'), ("removed", '-')] {
-        for path in answer[what].as_array().into_iter().flatten() {
-            let _infallible = writeln!(text, "{sign} {}", path.as_str().unwrap_or_default());
-        }
-    }
-    for reason in answer["left"].as_array().into_iter().flatten() {
-        let _infallible = writeln!(text, "left: {}", reason.as_str().unwrap_or_default());
-    }
-    text
-}
-
-fn pruned(answer: &Value) -> String {
-    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
-    let mut text = match (answer["record"].as_u64(), answer["dryRun"].as_bool()) {
-        (Some(record), _) => format!("record {record} took away"),
-        (None, Some(true)) => "these would go:".to_owned(),
-        (None, _) => "there was nothing to take away:".to_owned(),
-    };
-    let _infallible = writeln!(
-        text,
-        " {} files, {} bytes",
-        answer["files"], answer["bytes"]
-    );
-    for version in list("versions") {
-        let word = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
-        let _infallible = writeln!(
-            text,
-            "- {} {} {} ({} files, {} bytes)",
-            word("platform"),
-            word("channel"),
-            word("version"),
-            version["files"],
-            version["bytes"]
-        );
-    }
-    let lost: Vec<String> = list("noWayBackTo")
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    if !lost.is_empty() {
-        let _infallible = writeln!(text, "no way back to records {}", lost.join(", "));
-    }
-    text
 }

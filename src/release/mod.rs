@@ -15,6 +15,7 @@ mod checks;
 mod collector;
 mod control;
 mod deploy;
+mod diff;
 pub mod draft;
 mod figures;
 mod history;
@@ -54,6 +55,7 @@ pub use artifact::{Arch, Format, Installer, System};
 pub use catalog::{Catalog, Notes, Offer, parse_version};
 pub use control::{Command, Commander, ControlError, Executed, Selection};
 pub use deploy::{BeginError, Deploy};
+pub use diff::{Change, Diff};
 pub use history::History;
 pub use index::Synced;
 pub use intake::Intake;
@@ -258,6 +260,16 @@ impl Releases {
         } else {
             Err(ControlError::NoRecord { n })
         }
+    }
+
+    /// See [`Diff::read`].
+    pub async fn diff(
+        &self,
+        prefix: &StorePrefix,
+        from: u64,
+        to: Option<u64>,
+    ) -> Result<Diff, ControlError> {
+        Diff::read(&self.shared.index, &self.state(), prefix, from, to).await
     }
 
     /// Makes a command true: here at once, on other nodes when they next look at the log.

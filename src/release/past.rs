@@ -1,14 +1,16 @@
 //! What was published before, read backwards from the log: what rollbacks and pins go back to.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, future, stream};
 use jiff::Timestamp;
 
 use super::checks::replaced;
 use super::control::ControlError;
 use super::index::Index;
+use super::log::LogError;
 use super::manifest;
 use super::path::ReleasePath;
 use super::record::{ContentKey, Deployed, Event, File, Record};
@@ -20,10 +22,12 @@ pub const REACH: u64 = 10_000;
 /// Records read at a time.
 const READS: usize = 16;
 
+/// What stood under paths that changed since; `None`: nothing.
+pub type Then = BTreeMap<ReleasePath, Option<Arc<File>>>;
+
 /// What stood under the paths that changed since a record.
 pub struct Past {
-    /// `None`: nothing.
-    files: BTreeMap<ReleasePath, Option<Arc<File>>>,
+    files: Then,
     taken: Taken,
 }
 
@@ -92,18 +96,12 @@ impl Past {
         if index.log().read(to).await?.prefix != *prefix {
             return Err(ControlError::NoRecord { n: to });
         }
-        let reads = (to + 1..=state.head()).rev().map(|n| index.log().read(n));
-        let mut records = stream::iter(reads).buffered(READS);
-        let (mut files, mut taken) = (BTreeMap::new(), Taken::default());
+        let mut records = back(index, prefix, to + 1..=state.head());
+        let (mut files, mut taken) = (Then::new(), Taken::default());
         while let Some(record) = records.try_next().await? {
-            if record.prefix != *prefix || taken.note(&record) {
-                continue;
+            if !taken.note(&record) {
+                undo(&mut files, record.deployed());
             }
-            let deployed = record.deployed();
-            let new = deployed.files.iter().filter(|file| !file.unchanged);
-            files.extend(new.map(|file| (file.path.clone(), None)));
-            let old = deployed.replaced.iter();
-            files.extend(old.map(|file| (file.path.clone(), Some(file.clone()))));
         }
         Ok(Past { files, taken })
     }
@@ -126,6 +124,25 @@ impl Past {
             None => tree.file(path.as_str()).cloned(),
         }
     }
+}
+
+/// Records of one app, the newest first.
+pub fn back<'a>(
+    index: &'a Index,
+    prefix: &'a StorePrefix,
+    records: RangeInclusive<u64>,
+) -> impl Stream<Item = Result<Record, LogError>> + Unpin + 'a {
+    let reads = records.rev().map(|n| index.log().read(n));
+    let is_own = |record: &Record| future::ready(record.prefix == *prefix);
+    stream::iter(reads).buffered(READS).try_filter(is_own)
+}
+
+/// Puts back what a record replaced.
+pub fn undo(files: &mut Then, deployed: &Deployed) {
+    let new = deployed.files.iter().filter(|file| !file.unchanged);
+    files.extend(new.map(|file| (file.path.clone(), None)));
+    let old = deployed.replaced.iter();
+    files.extend(old.map(|file| (file.path.clone(), Some(file.clone()))));
 }
 
 /// Makes what stood then the current release.
@@ -181,16 +198,12 @@ pub async fn predecessor(
     path: &ReleasePath,
 ) -> Result<Option<Arc<File>>, ControlError> {
     let least = state.head().saturating_sub(REACH) + 1;
-    let reads = (least..=state.head()).rev().map(|n| index.log().read(n));
-    let mut records = stream::iter(reads).buffered(READS);
+    let mut records = back(index, prefix, least..=state.head());
     let mut taken = Taken::default();
     while let Some(record) = records.try_next().await? {
-        if record.prefix == *prefix && taken.note(&record) {
-            continue;
-        }
         let deployed = record.deployed();
         let changes = |file: &Arc<File>| file.path == *path && !file.unchanged;
-        if record.prefix != *prefix || !deployed.files.iter().any(changes) {
+        if taken.note(&record) || !deployed.files.iter().any(changes) {
             continue;
         }
         let mut old = deployed.replaced.iter();

@@ -63,6 +63,7 @@ mod publish_plan;
 mod publish_resumed;
 mod readme;
 mod releases_control;
+mod releases_diff;
 mod retention;
 mod route_policies;
 mod routes;

@@ -16,7 +16,7 @@ const MANIFEST: &str = "/updates/darwin-arm64/latest-mac.yml";
 const EARLY: &str = "6f2b3a10-1c5d-5e8f-9a0b-112200000001";
 const LATE: &str = "6f2b3a10-1c5d-5e8f-9a0b-1122f0000000";
 
-fn order(address: SocketAddr, what: &str, body: &Value) -> Answer {
+pub fn order(address: SocketAddr, what: &str, body: &Value) -> Answer {
     let headers = [
         ("X-Builder-Key", "secret"),
         ("Content-Type", "application/json"),
@@ -32,13 +32,13 @@ fn order(address: SocketAddr, what: &str, body: &Value) -> Answer {
 }
 
 #[track_caller]
-fn done(answer: &Answer) -> Value {
+pub fn done(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{}", answer.text());
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
 /// The version that a client of this place gets.
-fn version(address: SocketAddr, staging_id: Option<&str>) -> String {
+pub fn version(address: SocketAddr, staging_id: Option<&str>) -> String {
     let headers: Vec<(&str, &str)> = staging_id
         .map(|id| ("x-user-staging-id", id))
         .into_iter()
@@ -47,10 +47,12 @@ fn version(address: SocketAddr, staging_id: Option<&str>) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let text = answer.text();
     let line = text.lines().next().unwrap_or_default();
-    line.trim_start_matches("version: ").to_owned()
+    line.trim_start_matches("version: ")
+        .trim_matches('"')
+        .to_owned()
 }
 
-fn publish(daemon: &Daemon, version: &str, query: &str) {
+pub fn publish(daemon: &Daemon, version: &str, query: &str) {
     let files = product(version, 100, 2);
     let answer = deploy_with(
         daemon.http,
@@ -258,7 +260,9 @@ fn version_or_nothing(address: SocketAddr) -> String {
     let answer = request(address, "GET", MANIFEST, &[], b"");
     let text = answer.text();
     let line = text.lines().next().unwrap_or_default();
-    line.trim_start_matches("version: ").to_owned()
+    line.trim_start_matches("version: ")
+        .trim_matches('"')
+        .to_owned()
 }
 
 #[test]
@@ -365,6 +369,16 @@ fn the_command_line_does_what_the_api_does() {
         lines[1].contains("back to 1") && lines[2].contains("1.1.0"),
         "{list}"
     );
+    let diff = run(&["diff", "1", "2"], "secret").stdout;
+    assert!(
+        diff.starts_with("from record 1 to 2: 4 added, 2 removed, 4 changed")
+            && diff.contains("latest-mac.yml  (1.0.0 -> 1.1.0)"),
+        "{diff}"
+    );
+    let json = run(&["diff", "1", "--json"], "secret").stdout;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    // The archive of 1.1.0 and its block map stay.
+    assert_eq!((&json["to"], &json["added"]), (&json!(3), &json!(2)));
     let json = run(&["list", "--json"], "secret").stdout;
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["releases"][0]["kind"], "rollback");
