@@ -14,10 +14,10 @@ use crate::release::{Event, File, Record};
 pub struct Listed {
     record: u64,
     id: String,
-    /// `deploy`, `staged` (a deploy for a part of the clients), `rollback`, `prune`, `spread` (rollout, halt, pin),
+    /// `deploy`, `staged` (a deploy for a part of the clients), `republish`, `rollback`, `prune`, `spread` (rollout, halt, pin),
     /// `key-added` or `key-revoked`.
     kind: &'static str,
-    /// The record that a rollback went back to.
+    /// The record that a rollback went back to, or that was published again.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<u64>,
     /// RFC 3339, UTC.
@@ -73,6 +73,7 @@ struct ShownStep {
 pub fn listed(record: &Record) -> Listed {
     let deployed = record.deployed();
     let (kind, to) = match &record.event {
+        Event::Deploy(_) if record.republished.is_some() => ("republish", record.republished),
         Event::Deploy(_) => ("deploy", None),
         Event::Staged { .. } => ("staged", None),
         Event::Rollback { to, .. } => ("rollback", Some(*to)),

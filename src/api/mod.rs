@@ -18,6 +18,7 @@ mod keys;
 mod prune;
 mod receive;
 mod releases;
+mod republish;
 mod serve;
 mod signaling;
 mod updates;
@@ -140,6 +141,7 @@ fn app_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(prune::routes())
         .merge(diff::routes())
         .merge(releases::routes())
+        .merge(republish::routes())
         .merge(drafts::routes())
         .merge(keys::routes())
         .merge(updates::routes())

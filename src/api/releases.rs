@@ -73,7 +73,7 @@ struct RollbackRequest {
 #[serde(default, deny_unknown_fields)]
 #[schema(example = json!({"channel": "latest", "platform": "mac"}))]
 struct SelectionRequest {
-    /// First part of a manifest's name: `latest`, `beta`.
+    /// First part of a manifest's name: `latest`, `beta`; `any`, or left out, for all.
     channel: Option<String>,
     /// A directory of `releases/`, or what stands behind the channel: `darwin-arm64`, `mac`, `linux-arm64`.
     platform: Option<String>,
@@ -326,15 +326,27 @@ pub async fn execute(
     resource: String,
     order: Command,
 ) -> Result<Json<Commanded>, ApiError> {
-    let deed = api.audit.begin(caller.deed(action, resource)).await?;
-    let app = &caller.app;
     let by = Commander {
-        app: app.name.clone(),
-        prefix: app.prefix.clone(),
+        app: caller.app.name.clone(),
+        prefix: caller.app.prefix.clone(),
         actor: caller.actor(),
         key: Some(caller.key.hash.clone()),
     };
-    let done = api.releases.execute(&order, &by).await;
+    let work = api.releases.execute(&order, &by);
+    audited(api, caller, action, resource, work).await
+}
+
+/// Does the work of a command; what was tried is in the audit.
+pub async fn audited(
+    api: &Api,
+    caller: &Caller,
+    action: &'static str,
+    resource: String,
+    work: impl Future<Output = Result<release::Executed, release::ControlError>>,
+) -> Result<Json<Commanded>, ApiError> {
+    let deed = api.audit.begin(caller.deed(action, resource)).await?;
+    let app = &caller.app;
+    let done = work.await;
     let (outcome, details) = match &done {
         Ok(done) => (Outcome::Success, format!("record {}", done.record.n)),
         Err(error) => (outcome(control_status(error)), chain(error).to_string()),

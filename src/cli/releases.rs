@@ -73,6 +73,19 @@ pub enum Releases {
         #[command(flatten)]
         remote: Output,
     },
+    /// Publish earlier builds under a new version, for clients that took a broken one
+    ///
+    /// They go on reporting their own version, so that they are offered the update again until a newer build is published.
+    Republish {
+        /// The record whose builds clients are to get
+        record: u64,
+        /// The version to call them, higher than the published one
+        version: String,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        remote: Output,
+    },
     /// Take old versions away, by the app's `retention` or these rules
     Prune {
         /// Only tell what would go
@@ -108,7 +121,7 @@ pub struct Output {
 /// Which manifests; what is left out does not narrow them.
 #[derive(Args)]
 pub struct Which {
-    /// First part of a manifest's name: latest, beta
+    /// First part of a manifest's name: latest, beta; any for all
     #[arg(long)]
     channel: Option<String>,
     /// A directory of releases/, or what stands behind the channel: darwin-arm64, mac
@@ -179,6 +192,15 @@ fn request(command: &Releases) -> (&Output, Method, String, Option<Value>) {
             which,
             remote,
         } => post(remote, "/pin", which.within(json!({ "to": record }))),
+        Releases::Republish {
+            record,
+            version,
+            which,
+            remote,
+        } => {
+            let order = json!({ "record": record, "version": version });
+            post(remote, "/republish", which.within(order))
+        }
         Releases::Prune {
             dry_run,
             keep_versions,

@@ -215,11 +215,21 @@ impl Group {
                     .any(|name| name == offer.file.path.as_str())
             })
         };
+        // An earlier build that was published again goes by another version than its names tell.
+        let own = match self.offers.iter().any(|offer| offer.version == wanted) {
+            true => None,
+            false => self
+                .offers
+                .iter()
+                .filter(|offer| named(offer))
+                .max_by(|one, other| one.version.cmp(&other.version)),
+        };
+        let own = own.map_or_else(|| wanted.clone(), |offer| offer.version.clone());
         let (mut current, rest): (Vec<Offer>, Vec<Offer>) = self
             .offers
             .iter()
             .cloned()
-            .partition(|offer| offer.version == wanted && wanted.is_some() || named(offer));
+            .partition(|offer| offer.version == own && own.is_some() || named(offer));
         if current.is_empty() {
             // Overwritten by each release.
             current = rest

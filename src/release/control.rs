@@ -30,6 +30,8 @@ use crate::tasks;
 
 /// Steps of one rollout.
 const STEPS_MOST: usize = 100;
+/// Stands for all channels.
+pub const ANY_CHANNEL: &str = "any";
 /// Races that one command may lose. Each means that somebody else's succeeded.
 const RACES: u32 = 100;
 
@@ -82,7 +84,7 @@ pub enum Command {
 /// Some manifests of a product; what is not named does not narrow them.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// `latest`, `beta`: the first part of a manifest's name.
+    /// `latest`, `beta`: the first part of a manifest's name; [`ANY_CHANNEL`] for all.
     pub channel: Option<String>,
     /// A directory of `releases/`, or what electron-builder puts behind the channel: `mac`, `linux`, `linux-arm64`.
     pub platform: Option<String>,
@@ -124,6 +126,7 @@ impl Command {
                 node: node.to_owned(),
                 actor: by.actor.clone(),
                 idempotency: None,
+                republished: None,
                 event,
             };
             if let Appended::Yes = advance.append(&record).await? {
@@ -246,7 +249,8 @@ fn each(
 }
 
 impl Selection {
-    fn of(&self, tree: &Tree) -> Result<Vec<ReleasePath>, ControlError> {
+    /// The published manifests that are meant, at least one.
+    pub(super) fn of(&self, tree: &Tree) -> Result<Vec<ReleasePath>, ControlError> {
         let paths: Vec<ReleasePath> = tree
             .below("releases")
             .map(|file| &file.path)
@@ -260,19 +264,25 @@ impl Selection {
     }
 
     fn holds(&self, path: &ReleasePath) -> bool {
-        let stem = path.file_name().split('.').next().unwrap_or_default();
-        let (channel, suffix) = stem.split_once('-').unwrap_or((stem, ""));
-        let directory = path
-            .parents()
-            .next()
-            .and_then(|p| p.strip_prefix("releases/"));
-        let fits = |wanted: &Option<String>, known: &[&str]| {
-            wanted
-                .as_deref()
-                .is_none_or(|wanted| known.contains(&wanted))
-        };
-        fits(&self.channel, &[channel]) && fits(&self.platform, &[directory.unwrap_or(""), suffix])
+        let (channel, _) = channel_and_suffix(path);
+        let meant = |wanted: &str| wanted == channel || wanted == ANY_CHANNEL;
+        self.channel.as_deref().is_none_or(meant) && self.holds_place(path)
     }
+
+    /// Whether a platform is meant that the file is for.
+    pub(super) fn holds_place(&self, path: &ReleasePath) -> bool {
+        let directory = path.parents().next().unwrap_or_default();
+        let directory = directory.strip_prefix("releases/").unwrap_or_default();
+        let (_, suffix) = channel_and_suffix(path);
+        let platform = self.platform.as_deref();
+        platform.is_none_or(|wanted| wanted == directory || wanted == suffix)
+    }
+}
+
+/// `latest-linux-arm64.yml` is `latest` and `linux-arm64`.
+fn channel_and_suffix(path: &ReleasePath) -> (&str, &str) {
+    let stem = path.file_name().split('.').next().unwrap_or_default();
+    stem.split_once('-').unwrap_or((stem, ""))
 }
 
 fn check_steps(rollout: &Rollout) -> Result<(), ControlError> {

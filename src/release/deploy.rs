@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::figures::Figures;
 use super::intake::Intake;
 use super::log::LogError;
-use super::publish::{Candidate, Order, PublishError, Published};
+use super::publish::{Candidate, Order, Origin, PublishError, Published};
 use super::record::ReleaseId;
 use super::staging::{Staging, StagingError};
 use super::{Releases, RunningKey};
@@ -101,10 +101,15 @@ impl Releases {
     }
 
     /// Makes a deploy true, once all of its body was read into the intake.
-    pub async fn publish(
+    pub async fn publish(&self, deploy: Deploy, intake: Intake) -> Result<Published, PublishError> {
+        self.make_true(deploy, intake, Origin::Deploy).await
+    }
+
+    pub(super) async fn make_true(
         &self,
         mut deploy: Deploy,
         intake: Intake,
+        origin: Origin,
     ) -> Result<Published, PublishError> {
         let files = deploy.staging.finish(intake).await?;
         let shared = self.shared.clone();
@@ -123,7 +128,7 @@ impl Releases {
                     lint: shared.lint,
                     stored: deploy.stored,
                     files,
-                    draft: None,
+                    origin,
                 };
                 let published = candidate.publish(&shared.index).await;
                 deploy.end(&published);

@@ -16,6 +16,7 @@ use super::path::ReleasePath;
 use super::record::{
     Actor, Deployed, Event, FORMAT, File, Idempotency, Record, ReleaseId, Rollout, Warning,
 };
+use super::republish::{Again, Obstacle};
 use super::staging::{StagedFile, StagingError};
 use super::state::{State, Tree};
 use crate::clock;
@@ -87,6 +88,8 @@ pub enum PublishError {
     Expired,
     #[error("{RACES} other deploys were published first")]
     Contended,
+    #[error(transparent)]
+    Again(#[from] Obstacle),
 }
 
 /// A deploy that is staged and waits to become true.
@@ -98,8 +101,15 @@ pub struct Candidate<'a> {
     /// Whether the content was stored, or only hashed to compare it with a deploy published before.
     pub stored: bool,
     pub files: Vec<StagedFile>,
-    /// Of a draft, which is published once, under its own id.
-    pub draft: Option<Terms>,
+    pub origin: Origin,
+}
+
+/// Where the files of a candidate come from.
+pub enum Origin {
+    Deploy,
+    /// Published once, under its own id.
+    Draft(Terms),
+    Republish(Again),
 }
 
 impl Candidate<'_> {
@@ -158,7 +168,7 @@ impl Candidate<'_> {
         fingerprint: &[u8; 32],
         now: Timestamp,
     ) -> Result<Option<u64>, PublishError> {
-        if self.draft.is_some() {
+        if let Origin::Draft(_) = self.origin {
             return Ok(state.record_of(self.id));
         }
         let Some(key) = &self.order.key_sha256 else {
@@ -172,7 +182,7 @@ impl Candidate<'_> {
     }
 
     fn check_age(&self, now: Timestamp) -> Result<(), PublishError> {
-        if let Some(draft) = &self.draft {
+        if let Origin::Draft(draft) = &self.origin {
             // Its content stays for a day beyond.
             let in_time = now < draft.expires;
             return in_time.then_some(()).ok_or(PublishError::Expired);
@@ -203,18 +213,16 @@ impl Candidate<'_> {
         let changed = check_changes(tree, &self.files);
         let files = files(state, tree, &self.files, now, self.order.force);
         let mut warnings = self.warnings(tree, &removed, &files, lintables);
-        match (&self.draft, changed) {
-            (Some(draft), changed) => warnings.extend(draft.judge(tree, lintables, changed)?),
-            (None, changed) if !self.order.force => changed?,
-            (None, _) => {}
+        match &self.origin {
+            Origin::Draft(draft) => warnings.extend(draft.judge(tree, lintables, changed)?),
+            Origin::Republish(again) => again.check(tree)?,
+            Origin::Deploy if !self.order.force => changed?,
+            Origin::Deploy => {}
         }
         // Each that was too large to be read has one warning, and that is no fault.
         let unread = lintables.iter().filter(|lintable| lintable.is_unread());
         let faulty = self.lint == Lint::Enforce && warnings.len() > unread.count();
-        let incomplete = self
-            .draft
-            .as_ref()
-            .is_some_and(|draft| !draft.faults.is_empty());
+        let incomplete = matches!(&self.origin, Origin::Draft(draft) if !draft.faults.is_empty());
         if faulty || incomplete {
             return Err(PublishError::Lint(warnings));
         }
@@ -269,6 +277,10 @@ impl Candidate<'_> {
                 key_sha256,
                 fingerprint,
             }),
+            republished: match &self.origin {
+                Origin::Republish(again) => Some(again.of),
+                Origin::Deploy | Origin::Draft(_) => None,
+            },
             event: match self.order.rollout.clone() {
                 Some(rollout) => Event::Staged { deployed, rollout },
                 None => Event::Deploy(deployed),

@@ -36,6 +36,9 @@ pub struct Record {
     pub actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
+    /// The record whose manifests are published again, with another version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub republished: Option<u64>,
     pub event: Event,
 }
 
@@ -342,6 +345,7 @@ pub(super) mod tests {
                 address: "::1".to_owned(),
             },
             idempotency: None,
+            republished: None,
             event: Event::Deploy(Deployed {
                 files: files.into_iter().map(Arc::new).collect(),
                 removed: removed

@@ -64,6 +64,7 @@ mod publish_resumed;
 mod readme;
 mod releases_control;
 mod releases_diff;
+mod releases_republish;
 mod retention;
 mod route_policies;
 mod routes;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::release::body::error::{Problem, Refusal};
 use crate::release::path::ReleasePath;
-use crate::release::{ControlError, PublishError};
+use crate::release::{ControlError, Obstacle, PublishError};
 use crate::store::StoreError;
 
 /// The contract's words first, for clients that compare them; what exactly is wrong beside them.
@@ -50,6 +50,7 @@ pub fn publish_status(error: &PublishError) -> StatusCode {
         PublishError::Outside { .. } | PublishError::Revoked => StatusCode::FORBIDDEN,
         PublishError::Expired => StatusCode::REQUEST_TIMEOUT,
         PublishError::Contended => StatusCode::SERVICE_UNAVAILABLE,
+        PublishError::Again(obstacle) => obstacle_status(obstacle),
         PublishError::Staging(_) | PublishError::Log(_) => store_status(error),
     }
 }
@@ -84,6 +85,7 @@ pub fn publish_members(error: &PublishError) -> Value {
         PublishError::Expired => {
             json!({ "error": "Deploy took too long", "message": error.to_string() })
         }
+        PublishError::Again(_) => json!({ "error": error.to_string() }),
         PublishError::Staging(_) | PublishError::Log(_) | PublishError::Contended => {
             let status = publish_status(error);
             let message = match status {
@@ -92,6 +94,15 @@ pub fn publish_members(error: &PublishError) -> Value {
                 _ => "internal",
             };
             json!({ "error": "Deployment failed", "message": message })
+        }
+    }
+}
+
+fn obstacle_status(obstacle: &Obstacle) -> StatusCode {
+    match obstacle {
+        Obstacle::Inside(_) | Obstacle::Unread(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Obstacle::NotHigher { .. } | Obstacle::Absent { .. } | Obstacle::Changed { .. } => {
+            StatusCode::CONFLICT
         }
     }
 }
@@ -114,12 +125,17 @@ pub fn control_status(error: &ControlError) -> StatusCode {
         | ControlError::Gone(_)
         | ControlError::Pinned(_)
         | ControlError::Unchanged => StatusCode::CONFLICT,
-        ControlError::Contended => StatusCode::SERVICE_UNAVAILABLE,
+        ControlError::Again(obstacle) => obstacle_status(obstacle),
+        ControlError::Publish(error) => publish_status(error),
+        ControlError::Contended | ControlError::Begin(_) => StatusCode::SERVICE_UNAVAILABLE,
         ControlError::Cut(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 pub fn control_members(error: &ControlError) -> Value {
+    if let ControlError::Publish(error) = error {
+        return publish_members(error);
+    }
     let error = match control_status(error) {
         StatusCode::INTERNAL_SERVER_ERROR => "internal".to_owned(),
         StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable".to_owned(),

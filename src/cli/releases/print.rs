@@ -12,9 +12,10 @@ pub fn table(answer: &Value) -> String {
     let releases = answer["releases"].as_array();
     for release in releases.into_iter().flatten() {
         let word = |name: &str| release[name].as_str().unwrap_or_default().to_owned();
-        let kind = match release["to"].as_u64() {
-            Some(to) => format!("back to {to}"),
-            None => word("kind"),
+        let kind = match (word("kind").as_str(), release["to"].as_u64()) {
+            ("republish", Some(to)) => format!("again {to}"),
+            (_, Some(to)) => format!("back to {to}"),
+            (kind, None) => kind.to_owned(),
         };
         let versions: Vec<&str> = release["versions"]
             .as_array()

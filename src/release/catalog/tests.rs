@@ -57,6 +57,21 @@ fn the_manifest_says_which_version_is_offered_with_all_that_lies_beside_it() {
 }
 
 #[test]
+fn an_earlier_build_under_another_version_is_offered_with_all_that_lies_beside_it() {
+    let catalog = catalog(&[
+        (
+            "mac/latest-mac.yml",
+            "version: 1.2.1\nfiles:\n- url: S-1.1.0-mac.zip\n",
+        ),
+        ("mac/S-1.1.0-mac.zip", ""),
+        ("mac/S-1.1.0.dmg", ""),
+        ("mac/S-1.2.0-mac.zip", ""),
+        ("mac/S-1.2.0.dmg", ""),
+    ]);
+    assert_eq!(names(&catalog), ["S-1.1.0.dmg", "S-1.1.0-mac.zip"]);
+}
+
+#[test]
 fn without_a_manifest_the_newest_release_is_offered_and_no_pre_release() {
     let catalog = catalog(&[
         ("win/S-1.9.0-x64.exe", ""),

@@ -3,10 +3,13 @@
 use tokio::task::JoinError;
 
 use super::{RACES, STEPS_MOST};
+use crate::release::deploy::BeginError;
 use crate::release::keys::KEYS_MOST;
 use crate::release::log::LogError;
 use crate::release::past::REACH;
 use crate::release::path::ReleasePath;
+use crate::release::publish::PublishError;
+use crate::release::republish::Obstacle;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -50,6 +53,12 @@ pub enum ControlError {
     OwnKeyRevoked,
     #[error("nothing would change")]
     Unchanged,
+    #[error(transparent)]
+    Again(#[from] Obstacle),
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     #[error("{RACES} other changes were made first")]
     Contended,
     /// The log has the panic, if it was one.

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::release::document::{self, Document};
 use crate::release::path::ReleasePath;
 
 /// The manifests by the names of their jobs.
@@ -33,49 +34,29 @@ pub enum MergeError {
     Write,
 }
 
-type Document = Map<String, Value>;
 type Documents<'a> = BTreeMap<&'a str, Document>;
 
 /// Merges manifests of one path, at least one.
 pub fn merge(path: &ReleasePath, manifests: &ByJob<'_>) -> Result<Vec<u8>, MergeError> {
-    let yaml = path.is_electron_channel();
     let mut documents = Documents::new();
     for (job, text) in manifests {
-        let read = if yaml {
-            read_yaml(text)
-        } else {
-            read_json(text)
-        };
         let unreadable = || MergeError::Unreadable {
             job: (*job).to_owned(),
         };
+        let read = document::read(path, text);
         documents.insert(job, read.ok_or_else(unreadable)?);
     }
     let is_tauri = |document: &Document| document.get("platforms").is_some_and(Value::is_object);
-    if yaml {
-        let merged = electron(&documents)?;
-        let text = serde_saphyr::to_string(&merged).map_err(|_| MergeError::Write)?;
-        return Ok(text.into_bytes());
-    }
-    let merged = if documents.values().all(is_tauri) {
+    let merged = if path.is_electron_channel() {
+        electron(&documents)?
+    } else if documents.values().all(is_tauri) {
         tauri(&documents)?
     } else if path.file_name() == "version.json" {
         version(&documents)?
     } else {
         return Err(foreign(&documents));
     };
-    let mut text = serde_json::to_vec_pretty(&merged).map_err(|_| MergeError::Write)?;
-    text.push(b'\n');
-    Ok(text)
-}
-
-fn read_yaml(bytes: &[u8]) -> Option<Document> {
-    let text = std::str::from_utf8(bytes).ok()?; // the caller tells whose it is
-    serde_saphyr::from_str(text.trim_start_matches('\u{feff}')).ok()
-}
-
-fn read_json(bytes: &[u8]) -> Option<Document> {
-    serde_json::from_slice(bytes).ok() // the caller tells whose it is
+    document::write(path, &merged).ok_or(MergeError::Write)
 }
 
 fn foreign(documents: &Documents<'_>) -> MergeError {

@@ -13,7 +13,7 @@ use crate::cause::chain;
 use crate::config::{self, Lint};
 use crate::release::intake::{ALL_INLINE_BYTES, INLINE_BYTES};
 use crate::release::path::ReleasePath;
-use crate::release::publish::{Candidate, Order, PublishError, Published};
+use crate::release::publish::{Candidate, Order, Origin, PublishError, Published};
 use crate::release::record::{ContentKey, ReleaseId, Warning};
 use crate::release::staging::StagedFile;
 
@@ -88,7 +88,7 @@ impl Drafts {
             order: &order,
             stored: true,
             files,
-            draft: Some(terms),
+            origin: Origin::Draft(terms),
         };
         let published = candidate.publish(&room.index).await;
         room.figures.deploy(

@@ -1,7 +1,8 @@
 // The life of an app that updates itself: node update.js PLATFORM BASE_URL
 // with the builder key in BUILDER_KEY. Deploys two versions to seance, runs the real
 // electron-updater at three versions, and fails unless the first update was a full download,
-// the second a differential one, and both gave the bytes that were deployed. With
+// the second a differential one, and both gave the bytes that were deployed. Then the first build
+// is published again as a higher version, and taken by the app that has the second. With
 // EXPECT_REDIRECT the apps start when whole downloads have moved to the CDN.
 "use strict";
 const assert = require("node:assert/strict");
@@ -67,9 +68,9 @@ function install(file) {
   if (platform === "win32") fs.copyFileSync(file, path.join(home, "seance-updater", "installer.exe"));
 }
 
-// The update is `version`, downloaded and installed byte for byte.
-function assertUpdated(result, version) {
-  const { artifact } = build(platform, version);
+// The update is `version`, downloaded and installed byte for byte; `built` is the version of the build.
+function assertUpdated(result, version, built = version) {
+  const { artifact } = build(platform, built);
   assert.equal(result.available, true);
   assert.equal(result.version, version);
   const downloaded = fs.readFileSync(result.files[0]);
@@ -100,6 +101,23 @@ async function main() {
   assert.ok(bytes < size * 0.6, `${bytes} of ${size} bytes were sent`);
 
   assert.equal(start("1.1.0").available, false);
+
+  // 1.1.0 is broken: its apps are given the build of 1.0.0, which calls itself so, and is offered it again.
+  await republish(1, "1.1.1");
+  assertUpdated(start("1.1.0"), "1.1.1", "1.0.0");
+  const again = start("1.0.0");
+  assert.equal(again.available, true);
+  assert.equal(again.version, "1.1.1");
+  assert.deepEqual(again.answers.filter(({ url }) => !url.includes(".yml")), [], "it has kept the file");
+}
+
+async function republish(record, version) {
+  const response = await fetch(`${base}/api/releases/republish`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-builder-key": process.env.BUILDER_KEY },
+    body: JSON.stringify({ record, version }),
+  });
+  assert.equal(response.status, 200, await response.text());
 }
 
 main()
