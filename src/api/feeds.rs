@@ -54,7 +54,7 @@ struct TauriClient {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct TauriQuery {
-    /// `latest` by default.
+    /// `latest` by default; `any` for the newest of all channels.
     channel: Option<String>,
     /// `{{bundle_type}}`: `app`, `appimage`, `deb`, `rpm`, `nsis`, `msi`
     bundle_type: Option<String>,
@@ -63,7 +63,7 @@ struct TauriQuery {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 struct TauriFile {
-    /// `latest.json`, or the JSON of another channel
+    /// `latest.json`, or the JSON of another channel; `any.json` for the newest of all
     file: String,
 }
 
@@ -79,7 +79,7 @@ struct MacClient {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct MacQuery {
-    /// `latest` by default.
+    /// `latest` by default; `any` for the newest of all channels.
     channel: Option<String>,
 }
 

@@ -20,6 +20,8 @@ use super::Api;
 use super::apps::App;
 use super::error::{ApiError, ErrorBody};
 use super::serve::{self, Door};
+use crate::release::newest_of_channels;
+use crate::release::path::ReleasePath;
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -97,7 +99,8 @@ async fn flat(
 /// A manifest or another file of a platform
 ///
 /// The published `releases/<platform>/<file>`. Manifests come from memory, also while the store is away
-/// (`X-Seance-Stale` then tells the seconds since it was last seen). Other files take `Range`, with several ranges as
+/// (`X-Seance-Stale` then tells the seconds since it was last seen); `any-mac.yml` is the one of all channels that has the
+/// highest version. Other files take `Range`, with several ranges as
 /// `multipart/byteranges` in the order of the request, as electron-updater's differential downloads want them; whole
 /// downloads may be sent on to the CDN.
 #[utoipa::path(get, path = "/updates/{platform}/{file}", tag = "updates", operation_id = "platformFile", params(OfPlatform), responses(
@@ -177,5 +180,8 @@ async fn feed(api: &Api, app: &App, path: &str, request: &Parts) -> Result<Respo
     } else {
         ApiError::NotFound
     };
+    let client = serve::staging_id(&request.headers);
+    let newest = newest_of_channels(&api.releases.tree(&app.0.prefix), path, client);
+    let path = newest.as_ref().map_or(path, ReleasePath::as_str);
     serve::file(api, &app.0, path, request, Door::Feed, absent).await
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::error::ControlError;
+use super::channels::{channel_of, is_meant};
 use super::index::Index;
 use super::keys::{addition, revocation};
 use super::log::Appended;
@@ -30,8 +31,6 @@ use crate::tasks;
 
 /// Steps of one rollout.
 const STEPS_MOST: usize = 100;
-/// Stands for all channels.
-pub const ANY_CHANNEL: &str = "any";
 /// Races that one command may lose. Each means that somebody else's succeeded.
 const RACES: u32 = 100;
 
@@ -84,7 +83,7 @@ pub enum Command {
 /// Some manifests of a product; what is not named does not narrow them.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// `latest`, `beta`: the first part of a manifest's name; [`ANY_CHANNEL`] for all.
+    /// `latest`, `beta`: the first part of a manifest's name; `any` for all.
     pub channel: Option<String>,
     /// A directory of `releases/`, or what electron-builder puts behind the channel: `mac`, `linux`, `linux-arm64`.
     pub platform: Option<String>,
@@ -264,25 +263,21 @@ impl Selection {
     }
 
     fn holds(&self, path: &ReleasePath) -> bool {
-        let (channel, _) = channel_and_suffix(path);
-        let meant = |wanted: &str| wanted == channel || wanted == ANY_CHANNEL;
-        self.channel.as_deref().is_none_or(meant) && self.holds_place(path)
+        let (channel, _) = channel_of(path);
+        let wanted = self.channel.as_deref();
+        wanted.is_none_or(|wanted| is_meant(wanted, channel)) && self.holds_place(path)
     }
 
     /// Whether a platform is meant that the file is for.
     pub(super) fn holds_place(&self, path: &ReleasePath) -> bool {
         let directory = path.parents().next().unwrap_or_default();
         let directory = directory.strip_prefix("releases/").unwrap_or_default();
-        let (_, suffix) = channel_and_suffix(path);
+        let (_, rest) = channel_of(path);
+        let suffix = rest.split('.').next().unwrap_or_default();
+        let suffix = suffix.strip_prefix('-').unwrap_or_default();
         let platform = self.platform.as_deref();
         platform.is_none_or(|wanted| wanted == directory || wanted == suffix)
     }
-}
-
-/// `latest-linux-arm64.yml` is `latest` and `linux-arm64`.
-fn channel_and_suffix(path: &ReleasePath) -> (&str, &str) {
-    let stem = path.file_name().split('.').next().unwrap_or_default();
-    stem.split_once('-').unwrap_or((stem, ""))
 }
 
 fn check_steps(rollout: &Rollout) -> Result<(), ControlError> {

@@ -11,6 +11,7 @@
 mod artifact;
 pub mod body;
 mod catalog;
+mod channels;
 mod checks;
 mod collector;
 mod control;
@@ -55,6 +56,7 @@ use tokio::sync::Semaphore;
 
 pub use artifact::{Arch, Format, Installer, System};
 pub use catalog::{Catalog, Notes, Offer, parse_version};
+pub use channels::newest as newest_of_channels;
 pub use control::{Command, Commander, ControlError, Executed, Selection};
 pub use deploy::{BeginError, Deploy};
 pub use diff::{Change, Diff};

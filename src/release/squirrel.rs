@@ -11,6 +11,7 @@ use semver::Version;
 
 use super::artifact::{Arch, System};
 use super::catalog::parse_version;
+use super::channels::is_meant;
 use super::manifest;
 use super::path::ReleasePath;
 use super::record::File;
@@ -28,10 +29,10 @@ pub struct MacUpdate {
 
 /// The newest archive for a Mac, by electron-builder's manifests of a channel as this client gets them.
 pub fn mac(tree: &Tree, channel: &str, arch: Arch, client: Option<StagingId>) -> Option<MacUpdate> {
-    let name = format!("{channel}-mac.yml");
-    let manifests = tree
-        .below("releases")
-        .filter(|file| file.path.file_name() == name);
+    let manifests = tree.below("releases").filter(|file| {
+        let own = file.path.file_name().strip_suffix("-mac.yml");
+        own.is_some_and(|own| is_meant(channel, own))
+    });
     let updates = manifests.filter_map(|published| {
         let file = tree.file_for(published.path.as_str(), client)?;
         let read = manifest::parse(&file.path, file.inline.as_deref()?)?.ok()?; // lint says why

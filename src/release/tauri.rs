@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{self, Arch};
 use super::catalog::parse_version;
+use super::channels::is_meant;
 use super::manifest;
 use super::path::ReleasePath;
 use super::record::File;
@@ -42,7 +43,7 @@ pub struct Bundle {
 /// Which updates are meant, and who asks.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
-    /// `latest`, `beta`.
+    /// `latest`, `beta`; `any` for all.
     pub channel: &'a str,
     pub client: Option<StagingId>,
     /// The whole address of a published path.
@@ -86,8 +87,9 @@ impl Asked<'_> {
     fn published(&self, tree: &Tree) -> BTreeMap<Version, Document> {
         let mut versions: BTreeMap<Version, Document> = BTreeMap::new();
         let files = tree.below("releases").filter(|file| {
+            let channel = file.path.file_name().strip_suffix(".json");
             file.path.is_tauri_manifest()
-                && file.path.file_name().strip_suffix(".json") == Some(self.channel)
+                && channel.is_some_and(|channel| is_meant(self.channel, channel))
         });
         for file in files {
             let seen = tree.file_for(file.path.as_str(), self.client);
@@ -164,7 +166,7 @@ impl Asked<'_> {
     /// Who follows a channel of pre-releases gets releases too.
     fn follows(&self, version: &Version) -> bool {
         let channel = artifact::channel(version);
-        version.pre.is_empty() || channel == self.channel
+        version.pre.is_empty() || is_meant(self.channel, channel)
     }
 }
 

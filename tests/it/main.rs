@@ -12,6 +12,7 @@ mod api_contract;
 mod api_described;
 mod audit;
 mod basic_auth;
+mod channels;
 mod config;
 mod contracts;
 mod daemon_lifecycle;
