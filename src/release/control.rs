@@ -125,6 +125,7 @@ impl Command {
                 node: node.to_owned(),
                 actor: by.actor.clone(),
                 idempotency: None,
+                draft: false,
                 republished: None,
                 event,
             };

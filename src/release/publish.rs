@@ -277,6 +277,7 @@ impl Candidate<'_> {
                 key_sha256,
                 fingerprint,
             }),
+            draft: matches!(self.origin, Origin::Draft(_)),
             republished: match &self.origin {
                 Origin::Republish(again) => Some(again.of),
                 Origin::Deploy | Origin::Draft(_) => None,

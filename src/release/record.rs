@@ -36,6 +36,9 @@ pub struct Record {
     pub actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
+    /// Whether it is that of a draft, whose id it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draft: bool,
     /// The record whose manifests are published again, with another version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub republished: Option<u64>,
@@ -345,6 +348,7 @@ pub(super) mod tests {
                 address: "::1".to_owned(),
             },
             idempotency: None,
+            draft: false,
             republished: None,
             event: Event::Deploy(Deployed {
                 files: files.into_iter().map(Arc::new).collect(),

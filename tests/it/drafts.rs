@@ -140,6 +140,23 @@ fn publishing_again_gives_the_first_answer() {
 }
 
 #[test]
+fn what_was_no_draft_is_not_published_as_one() {
+    let daemon = daemon();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let deployed = deploy(daemon.http, &key, &product("1.0.0", 100, 1)).json();
+    let id = deployed["id"].as_str().expect("an id");
+    let answer = client.publish(id).expect("an answer");
+    assert_eq!(
+        (answer.status, error(&answer)),
+        (404, "Draft not found".to_owned())
+    );
+}
+
+#[test]
 fn content_that_is_there_is_not_sent_again() {
     let daemon = daemon();
     let key = daemon.builder_key();

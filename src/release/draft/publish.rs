@@ -54,6 +54,9 @@ impl Drafts {
         if record.prefix != app.prefix {
             return Err(DraftError::Unknown);
         }
+        if !record.draft {
+            return Ok(None); // a deploy's, or that of a draft from before records had this mark
+        }
         Ok(Some(Published {
             record,
             replayed: true,
