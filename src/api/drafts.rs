@@ -34,7 +34,7 @@ use crate::release::path::{ReleasePath, longest_under};
 use crate::release::{Order, ReleaseId};
 use crate::tasks;
 
-const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
+pub const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
 
 /// A list of files, bytes: some two hundred for each.
 const LIST_BYTES: usize = 32 * 1024 * 1024;

@@ -174,13 +174,15 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::RANGE,
         auth::BUILDER_KEY,
         deploy::IDEMPOTENCY_KEY,
+        drafts::CONTENT_SHA256,
     ];
-    let read: [HeaderName; 8] = [
+    let read: [HeaderName; 9] = [
         header::ACCEPT_RANGES,
         header::CONTENT_LENGTH,
         header::CONTENT_RANGE,
         header::ETAG,
         header::LAST_MODIFIED,
+        header::LOCATION,
         header::RETRY_AFTER,
         config::REQUEST_ID,
         serve::STALE,
@@ -191,6 +193,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
             Method::GET,
             Method::HEAD,
             Method::POST,
+            Method::PUT,
+            Method::DELETE,
         ]))
         .allow_headers(AllowHeaders::list(sent))
         .expose_headers(ExposeHeaders::list(read));

@@ -286,22 +286,32 @@ fn only_configured_origins_may_read_answers() {
         assert_eq!(from("https://app.example", path), ["https://app.example"]);
         assert!(from("https://evil.example", path).is_empty());
     }
-    let ask = [
-        ("Origin", "https://app.example"),
-        ("Access-Control-Request-Method", "POST"),
+    for (method, path, fields) in [
+        ("POST", "/deploy", "x-builder-key,content-type"),
         (
-            "Access-Control-Request-Headers",
-            "x-builder-key,content-type",
+            "PUT",
+            "/api/drafts/x/uploads/y/parts/1",
+            "x-builder-key,x-content-sha256",
         ),
-    ];
-    let preflight = request(daemon.http, "OPTIONS", "/deploy", &ask, b"");
-    assert_eq!(preflight.status, 200);
-    assert!(
-        preflight
-            .header("access-control-allow-headers")
-            .is_some_and(|allowed| allowed.contains("x-builder-key")),
-        "{preflight:?}"
-    );
+        ("DELETE", "/api/drafts/x", "x-builder-key"),
+    ] {
+        let ask = [
+            ("Origin", "https://app.example"),
+            ("Access-Control-Request-Method", method),
+            ("Access-Control-Request-Headers", fields),
+        ];
+        let preflight = request(daemon.http, "OPTIONS", path, &ask, b"");
+        assert_eq!(preflight.status, 200);
+        let allows = |name: &str, wanted: &str| {
+            let allowed = preflight.header(name).unwrap_or_default();
+            wanted.split(',').all(|one| allowed.contains(one))
+        };
+        assert!(
+            allows("access-control-allow-headers", fields)
+                && allows("access-control-allow-methods", method),
+            "{method}: {preflight:?}"
+        );
+    }
     let plain = Builder::new().start();
     let answer = request(
         plain.http,
