@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::harness::bucket::{Bucket, secret_file};
+use crate::harness::draft::Client;
 use crate::harness::http::{Connection, get, head, request};
 use crate::harness::release::{deploy, files};
 use crate::harness::wait::wait_until;
@@ -217,6 +218,57 @@ fn content_of_no_release_is_collected_when_it_is_old_enough() {
         |exists| !exists,
     );
     assert!(leftover(patient.path()).exists());
+}
+
+/// Uploads that are put together at once, at most, while two are asked for at the same time.
+fn completes_at_once(limit: &str) -> usize {
+    const SIZE: usize = 48 * 1024 * 1024;
+    let daemon = Builder::new()
+        .env("SEANCE_DRAFTS__PART_BYTES", &SIZE.to_string())
+        .env("SEANCE_DRAFTS__COMPLETES_IN_FLIGHT", limit)
+        .start();
+    let key = daemon.builder_key();
+    let client = Client {
+        address: daemon.http,
+        key: &key,
+    };
+    let id = client.open();
+    let uploads = [1, 2].map(|byte| {
+        let file = files(&[(&format!("releases/{byte}.bin"), &vec![byte; SIZE])]);
+        let declared = client.declare(&id, "", &file).json();
+        let upload = declared["files"][0]["upload"].as_str().expect("an upload");
+        let sent = client.part(&id, upload, 1, &vec![byte; SIZE]);
+        assert_eq!(sent.expect("an answer").status, 204);
+        upload.to_owned()
+    });
+    let staged = daemon.state().join("store/.seance/tmp");
+    let under_way = || {
+        let entries = std::fs::read_dir(&staged).into_iter().flatten().flatten();
+        let sizes = entries.filter_map(|entry| entry.metadata().ok());
+        sizes.filter(|file| file.len() > 1024 * 1024).count()
+    };
+    std::thread::scope(|scope| {
+        let id = &id;
+        let complete = |upload: &String| {
+            let upload = upload.clone();
+            scope.spawn(move || client.complete(id, &upload).expect("an answer"))
+        };
+        let completes = uploads.each_ref().map(complete);
+        let mut most = 0;
+        while completes.iter().any(|complete| !complete.is_finished()) {
+            most = most.max(under_way());
+        }
+        for complete in completes {
+            assert_eq!(complete.join().expect("an answer").status, 200);
+        }
+        most
+    })
+}
+
+#[test]
+fn so_many_uploads_are_put_together_at_the_same_time() {
+    assert_eq!(completes_at_once("1"), 1);
+    assert_eq!(completes_at_once("2"), 2);
 }
 
 #[test]
