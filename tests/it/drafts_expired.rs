@@ -76,7 +76,7 @@ fn a_deleted_or_expired_draft_is_unknown() {
 }
 
 /// An id as it was given `days` ago.
-fn id_of(days: u64) -> String {
+pub fn id_of(days: u64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let then = now.expect("a time") - Duration::from_secs(days * 86_400);
     let ms = then.as_millis();
@@ -252,4 +252,83 @@ fn the_content_of_a_draft_that_is_open_for_days_stays() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(store.truth(), release);
     assert_eq!(served(daemon.http, "releases/b.bin"), Some(b"b".to_vec()));
+}
+
+/// Writes an object into the store of a stopped daemon.
+pub fn put(store: &Path, key: &str, content: &[u8]) {
+    let path = store.join(key);
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    std::fs::write(path, content).expect("an object");
+}
+
+/// A draft that expired so many hours ago, as its objects lie in the store; the key of its content.
+fn expired(store: &Path, id: &str, hours: i64) -> String {
+    let now = jiff::Timestamp::now();
+    let expires = now - jiff::SignedDuration::from_hours(hours);
+    let head = json!({ "id": id, "app": "default", "prefix": "prod", "actor": { "key": "k", "address": "" },
+        "created": expires, "expires": expires, "part_bytes": PART });
+    let key = format!(".seance/drafts/heads/default/{id}.json");
+    put(store, &key, head.to_string().as_bytes());
+    put(
+        store,
+        &format!(".seance/drafts/{id}/declared/0001.json"),
+        b"{}",
+    );
+    let content = format!(".seance/content/{id}/0");
+    put(store, &content, b"content");
+    content
+}
+
+#[test]
+fn what_may_yet_be_published_or_cannot_be_read_is_let_be() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    Builder::at(home.path()).start().stop();
+    let store = StoreDirectory::of(home.path());
+    let old = expired(&store.0, &id_of(3), 25);
+    let late = expired(&store.0, &id_of(4), 23);
+    let unread = id_of(5);
+    let damaged = expired(&store.0, &unread, 25);
+    let head = format!(".seance/drafts/heads/default/{unread}.json");
+    put(&store.0, &head, b"{\"id\":");
+    let young = format!(".seance/drafts/{}/parts/x/00001", id_of(0));
+    put(&store.0, &young, b"a part whose draft is not listed yet");
+    let foreign = ".seance/drafts/README/x";
+    put(&store.0, foreign, b"not ours");
+
+    let daemon = Builder::at(home.path()).start();
+    wait_until(
+        "the round is over",
+        || daemon.log(),
+        |log| log.contains("deleted what was left of drafts"),
+    );
+    assert!(!store.has(&old));
+    for kept in [&late, &damaged, &head, &young, foreign] {
+        assert!(store.has(kept), "{kept}");
+    }
+}
+
+#[test]
+fn a_draft_of_any_size_goes_whole() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    Builder::at(home.path()).start().stop();
+    let store = StoreDirectory::of(home.path());
+    let id = id_of(3);
+    expired(&store.0, &id, 25);
+    for n in 1..1500 {
+        put(&store.0, &format!(".seance/content/{id}/{n}"), b"x");
+        put(
+            &store.0,
+            &format!(".seance/drafts/{id}/parts/x/{n:05}"),
+            b"x",
+        );
+    }
+    let daemon = Builder::at(home.path()).start();
+    let left = || {
+        let heads = store.names(".seance/drafts/heads/default").len();
+        let content = store.names(&format!(".seance/content/{id}")).len();
+        let parts = store.names(&format!(".seance/drafts/{id}/parts/x")).len();
+        (heads, content, parts)
+    };
+    wait_until("all of it goes", left, |left| *left == (0, 0, 0));
+    drop(daemon);
 }

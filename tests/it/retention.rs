@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use crate::drafts_expired::{id_of, put};
 use crate::harness::command::seance;
 use crate::harness::http::{Answer, get, request};
 use crate::harness::release::{StoreDirectory, deploy_with, product};
@@ -180,7 +181,13 @@ fn the_content_of_what_is_gone_is_freed_and_nothing_else() {
     done(&order(daemon.http, "prune", &json!({})));
     let before = contents();
     daemon.stop();
-    // The collector looks at once when a daemon starts.
+    // The collector looks at once when a daemon starts, at leftovers after this.
+    let leftover = format!(".seance/content/{}/0", id_of(4));
+    put(&store.0, &leftover, b"of a deploy that came to nothing");
+    let daemon = start(86_400);
+    wait_until("a round is over", || store.has(&leftover), |has| !has);
+    assert_eq!(contents(), before, "downloads of it may have begun");
+    daemon.stop();
     let daemon = start(0);
     wait_until("the content is freed", contents, |now| *now == before - 6);
     assert_eq!(there(daemon.http, &ALL), ["1.3.0"]);
