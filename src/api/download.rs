@@ -11,13 +11,10 @@ mod words;
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use jiff::Timestamp;
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,8 +27,7 @@ use super::apps::App;
 use super::error::{ApiError, ErrorBody};
 use super::serve;
 use crate::config;
-use crate::content::conditional::{self, Verdict};
-use crate::content::{not_modified, set, whole};
+use crate::content::set;
 use crate::release::{Arch, Catalog, Format, Installer, Offer, Synced, System};
 
 const ACCEPT_HINTS: HeaderName = HeaderName::from_static("accept-ch");
@@ -90,25 +86,9 @@ async fn page(
         visitor: Visitor::of(&headers),
         address: &|offer| serve::address(&api, &app, offer.file.path.as_str()),
     };
-    let body = page.render();
-    let hash = digest(&SHA256, body.as_bytes());
-    let etag = format!(
-        "\"{}\"",
-        hex::encode(hash.as_ref().get(..16).unwrap_or_default())
-    );
     let mut head = negotiated();
-    set(&mut head, header::ETAG, etag.as_str());
     set(&mut head, header::CONTENT_SECURITY_POLICY, POLICY.as_str());
-    head.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    // The page has no date of its own: a condition on one never holds.
-    match conditional::verdict(&headers, &etag, Timestamp::MAX) {
-        Verdict::Failed => Err(ApiError::PreconditionFailed),
-        Verdict::NotModified => Ok(not_modified(head)),
-        Verdict::Proceed => Ok(whole(head, body.len() as u64, Body::from(body))),
-    }
+    serve::made(&headers, head, "text/html; charset=utf-8", page.render())
 }
 
 /// The newest installer for a system
@@ -220,14 +200,10 @@ fn redirect(api: &Api, app: &config::App, offer: Option<&Offer>) -> Result<Respo
 
 /// The fields of every answer that depends on who asks.
 fn negotiated() -> HeaderMap {
-    let fields = [
+    serve::fields([
         (header::CACHE_CONTROL, "no-cache"),
         (header::VARY, VARY),
         (ACCEPT_HINTS, HINTS),
         (CRITICAL_HINTS, "Sec-CH-UA-Arch"),
-    ];
-    let fields = fields.into_iter();
-    fields
-        .map(|(name, value)| (name, HeaderValue::from_static(value)))
-        .collect()
+    ])
 }

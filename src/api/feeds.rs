@@ -9,14 +9,11 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use jiff::Timestamp;
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -27,8 +24,6 @@ use super::apps::{self, App};
 use super::error::{ApiError, ErrorBody};
 use super::serve::{self, Door, staging_id};
 use crate::config::{self, Encrypted};
-use crate::content::conditional::{self, Verdict};
-use crate::content::{not_modified, set, whole};
 use crate::release::tauri::{Asked, date};
 use crate::release::{Arch, Synced, Tree, parse_version, squirrel};
 
@@ -309,29 +304,12 @@ fn nothing_newer() -> Response {
 }
 
 fn answer(request: &Parts, content_type: &str, body: String) -> Result<Response, ApiError> {
-    let hash = digest(&SHA256, body.as_bytes());
-    let etag = format!(
-        "\"{}\"",
-        hex::encode(hash.as_ref().get(..16).unwrap_or_default())
-    );
-    let mut head = negotiated();
-    set(&mut head, header::ETAG, etag.as_str());
-    set(&mut head, header::CONTENT_TYPE, content_type);
-    // It has no date of its own: a condition on one never holds.
-    match conditional::verdict(&request.headers, &etag, Timestamp::MAX) {
-        Verdict::Failed => Err(ApiError::PreconditionFailed),
-        Verdict::NotModified => Ok(not_modified(head)),
-        Verdict::Proceed => Ok(whole(head, body.len() as u64, Body::from(body))),
-    }
+    serve::made(&request.headers, negotiated(), content_type, body)
 }
 
 fn negotiated() -> HeaderMap {
-    let fields = [
+    serve::fields([
         (header::CACHE_CONTROL, "no-cache"),
         (header::VARY, "x-user-staging-id"),
-    ];
-    let fields = fields.into_iter();
-    fields
-        .map(|(name, value)| (name, HeaderValue::from_static(value)))
-        .collect()
+    ])
 }

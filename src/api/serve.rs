@@ -1,9 +1,11 @@
 //! A published file as an answer: from memory, from the store, or from the CDN.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::ApiError;
@@ -85,6 +87,34 @@ pub async fn file(
         source: Source::Stored(&api.store, file),
     };
     Ok(content.answer(head, selection, request).await?)
+}
+
+/// Answers with a body that was made for this request, under a strong tag of its own.
+pub fn made(
+    asked: &HeaderMap,
+    mut head: HeaderMap,
+    content_type: &str,
+    body: String,
+) -> Result<Response, ApiError> {
+    let hash = digest(&SHA256, body.as_bytes());
+    let half = hash.as_ref().get(..16).unwrap_or_default();
+    let etag = format!("\"{}\"", hex::encode(half));
+    set(&mut head, header::ETAG, etag.as_str());
+    set(&mut head, header::CONTENT_TYPE, content_type);
+    // It has no date of its own: a condition on one never holds.
+    match conditional::verdict(asked, &etag, Timestamp::MAX) {
+        Verdict::Failed => Err(ApiError::PreconditionFailed),
+        Verdict::NotModified => Ok(not_modified(head)),
+        Verdict::Proceed => Ok(whole(head, body.len() as u64, Body::from(body))),
+    }
+}
+
+/// Header fields whose values are known when this is compiled.
+pub fn fields<const N: usize>(fields: [(HeaderName, &'static str); N]) -> HeaderMap {
+    let fields = fields.into_iter();
+    fields
+        .map(|(name, value)| (name, HeaderValue::from_static(value)))
+        .collect()
 }
 
 /// The client's place among all, which electron-updater sends with every poll.

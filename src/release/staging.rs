@@ -17,8 +17,11 @@ use super::path::ReleasePath;
 use super::record::{ContentKey, ReleaseId};
 use crate::cause::chain;
 use crate::config;
-use crate::store::{Store, StoreError};
+use crate::store::{Key, Store, StoreError};
 use crate::tasks::{self, Tasks};
+
+/// Objects deleted at a time.
+const DELETES: usize = 8;
 
 /// What all deploys of the daemon share.
 #[derive(Clone)]
@@ -181,7 +184,8 @@ impl Staging {
             return;
         }
         let store = self.room.store.clone();
-        self.detach(async move { delete_all(&store, unused).await });
+        let unused = unused.into_iter().map(|content| content.key());
+        self.detach(async move { discard(&store, unused).await });
     }
 
     fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -206,21 +210,20 @@ impl Drop for Staging {
         self.detach(async move {
             shared.uploads.wait().await;
             let stored = std::mem::take(&mut shared.outcome().stored);
-            delete_all(&store, stored).await;
+            discard(&store, stored.into_iter().map(|content| content.key())).await;
         });
     }
 }
 
-/// What cannot be deleted now is left to the collector.
-async fn delete_all(store: &Store, unused: Vec<ContentKey>) {
-    let deletes = unused.into_iter().map(|content| async move {
-        let key = content.key();
+/// Deletes what nothing names. What cannot be deleted now is left to the collector, or goes with its draft.
+pub(super) async fn discard(store: &Store, keys: impl IntoIterator<Item = Key>) {
+    let deletes = keys.into_iter().map(|key| async move {
         if let Err(error) = store.delete(&key).await {
-            tracing::warn!(%key, error = %chain(&error), "cannot delete staged content; it is collected later");
+            tracing::warn!(%key, error = %chain(&error), "cannot delete an object that nothing names; it goes later");
         }
     });
     stream::iter(deletes)
-        .buffer_unordered(8)
+        .buffer_unordered(DELETES)
         .collect::<()>()
         .await;
 }

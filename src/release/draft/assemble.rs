@@ -5,22 +5,19 @@
 
 use std::sync::{Arc, PoisonError};
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
 use super::error::Lost;
 use super::objects::{self, Done, Parts, content, part_key};
 use super::{DraftError, Drafts, Opened, Turn, Upload, missing};
-use crate::cause::chain;
 use crate::config;
 use crate::release::body::hash::hasher;
 use crate::release::log::private;
 use crate::release::path::ReleasePath;
 use crate::release::record::ReleaseId;
+use crate::release::staging;
 use crate::store::StoreError;
 use crate::tasks;
-
-/// Parts deleted at a time.
-const DELETES: usize = 8;
 
 impl Drafts {
     /// Makes the content of an upload whole; returns a path that it was declared for. It goes on when the caller goes away: the next call finds it done.
@@ -190,14 +187,6 @@ impl Drafts {
     /// What cannot be deleted now goes with the draft.
     async fn clear(&self, id: ReleaseId, upload: &Upload, parts: Parts) {
         let keys = parts.into_keys().map(|n| part_key(id, upload, n));
-        let deletes = keys.map(|key| async move {
-            if let Err(error) = self.store().delete(&key).await {
-                tracing::warn!(%key, error = %chain(&error), "cannot delete a part of an upload");
-            }
-        });
-        stream::iter(deletes)
-            .buffer_unordered(DELETES)
-            .collect::<()>()
-            .await;
+        staging::discard(self.store(), keys).await;
     }
 }

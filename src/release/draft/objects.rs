@@ -18,7 +18,7 @@ use crate::config::{AppName, StorePrefix};
 use crate::release::id::own_key;
 use crate::release::log::private;
 use crate::release::record::{Actor, ContentKey, ReleaseId};
-use crate::store::{Created, Key, Store, StoreError};
+use crate::store::{Created, Key, Meta, Store, StoreError};
 
 pub const DRAFTS: &str = ".seance/drafts/";
 pub const HEADS: &str = ".seance/drafts/heads/";
@@ -194,11 +194,11 @@ pub async fn write_done(
 pub async fn all_parts(store: &Store, id: ReleaseId) -> Result<HashMap<Upload, Parts>, DraftError> {
     let prefix = format!("{DRAFTS}{id}/parts/");
     let mut all: HashMap<Upload, Parts> = HashMap::new();
-    each(store, &prefix, None, |rest, size| {
+    each(store, &prefix, None, |rest, meta| {
         if let Some((upload, n)) = rest.split_once('/')
             && let (Ok(upload), Ok(n)) = (upload.parse(), n.parse())
         {
-            all.entry(upload).or_default().insert(n, size);
+            all.entry(upload).or_default().insert(n, meta.size);
         }
     })
     .await?;
@@ -209,8 +209,8 @@ pub async fn all_parts(store: &Store, id: ReleaseId) -> Result<HashMap<Upload, P
 pub async fn parts(store: &Store, id: ReleaseId, upload: &Upload) -> Result<Parts, DraftError> {
     let prefix = format!("{DRAFTS}{id}/parts/{upload}/");
     let mut parts = Parts::new();
-    each(store, &prefix, None, |rest, size| {
-        parts.extend(rest.parse().ok().map(|n: u64| (n, size)));
+    each(store, &prefix, None, |rest, meta| {
+        parts.extend(rest.parse().ok().map(|n: u64| (n, meta.size)));
     })
     .await?;
     Ok(parts)
@@ -222,33 +222,35 @@ pub async fn remove(store: &Store, prefix: &str) -> Result<u64, StoreError> {
     loop {
         let listed = store.list(prefix, None, PAGE).await?;
         let full = listed.len() == PAGE;
-        let deletes = listed
-            .into_iter()
-            .map(|meta| async move { store.delete(&meta.key).await });
-        let mut deletes = stream::iter(deletes).buffer_unordered(DELETES);
-        while let Some(deleted) = deletes.next().await {
-            deleted?;
-            removed += 1;
-        }
+        removed += delete(store, listed.into_iter().map(|meta| meta.key)).await?;
         if !full {
             return Ok(removed);
         }
     }
 }
 
+/// Deletes objects, several at a time; returns how many.
+pub async fn delete(store: &Store, keys: impl IntoIterator<Item = Key>) -> Result<u64, StoreError> {
+    let deletes = keys
+        .into_iter()
+        .map(|key| async move { store.delete(&key).await });
+    let mut deletes = stream::iter(deletes).buffer_unordered(DELETES);
+    let mut deleted = 0;
+    while let Some(done) = deletes.next().await {
+        done?;
+        deleted += 1;
+    }
+    Ok(deleted)
+}
+
 /// The ids of all drafts that have a head, with the keys of these.
 pub async fn heads(store: &Store) -> Result<Vec<(ReleaseId, Key)>, StoreError> {
     let mut heads = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let listed = store.list(HEADS, after.as_deref(), PAGE).await?;
-        let found = listed.iter().map(|meta| &meta.key);
-        heads.extend(found.filter_map(|key| Some((head_id(key)?, key.clone()))));
-        if listed.len() < PAGE {
-            return Ok(heads);
-        }
-        after = listed.last().map(|meta| meta.key.to_string());
-    }
+    each(store, HEADS, None, |_, meta| {
+        heads.extend(head_id(&meta.key).map(|id| (id, meta.key.clone())));
+    })
+    .await?;
+    Ok(heads)
 }
 
 /// The drafts of one app that were opened since and have a head.
@@ -271,20 +273,18 @@ pub async fn heads_since(
     Ok(ids)
 }
 
-/// Calls `take` with what follows `prefix` in each key behind `after`, and the object's size.
-async fn each(
+/// Calls `take` with what follows `prefix` in each key behind `after`, and with the object.
+pub async fn each(
     store: &Store,
     prefix: &str,
     mut after: Option<String>,
-    mut take: impl FnMut(&str, u64),
-) -> Result<(), DraftError> {
+    mut take: impl FnMut(&str, &Meta),
+) -> Result<(), StoreError> {
     loop {
         let listed = store.list(prefix, after.as_deref(), PAGE).await?;
         for meta in &listed {
-            take(
-                meta.key.as_str().strip_prefix(prefix).unwrap_or_default(),
-                meta.size,
-            );
+            let rest = meta.key.as_str().strip_prefix(prefix);
+            take(rest.unwrap_or_default(), meta);
         }
         if listed.len() < PAGE {
             return Ok(());

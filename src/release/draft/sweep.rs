@@ -22,9 +22,6 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 /// A draft stays so long after it expired: its publication may be under way, on a node with another clock.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Objects listed at a time.
-const PAGE: usize = 1000;
-
 pub struct Sweeper {
     store: Store,
     index: Arc<Index>,
@@ -108,24 +105,17 @@ impl Sweeper {
             }
             None => HashSet::new(),
         };
-        let mut deleted = 0;
+        let mut unnamed = Vec::new();
         let directory = format!("{CONTENT}{id}/");
-        let mut after: Option<String> = None;
-        loop {
-            let listed = self.store.list(&directory, after.as_deref(), PAGE).await?;
-            for key in listed.iter().map(|meta| &meta.key) {
-                let content = key.as_str().strip_prefix(CONTENT);
-                let content = content.and_then(|content| content.parse().ok()); // what is no content is let be
-                if content.is_some_and(|content: ContentKey| !named.contains(&content)) {
-                    self.store.delete(key).await?;
-                    deleted += 1;
-                }
+        objects::each(&self.store, &directory, None, |_, meta| {
+            let content = meta.key.as_str().strip_prefix(CONTENT);
+            let content = content.and_then(|content| content.parse().ok()); // what is no content is let be
+            if content.is_some_and(|content: ContentKey| !named.contains(&content)) {
+                unnamed.push(meta.key.clone());
             }
-            if listed.len() < PAGE {
-                break;
-            }
-            after = listed.last().map(|meta| meta.key.to_string());
-        }
+        })
+        .await?;
+        let mut deleted = objects::delete(&self.store, unnamed).await?;
         deleted += objects::remove(&self.store, &format!("{DRAFTS}{id}/")).await?;
         self.store.delete(head).await?;
         Ok(deleted + 1)
