@@ -9,8 +9,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use super::deadline::Deadline;
 use super::pace::Pace;
 
 /// Only the time that is waited for the peer counts, not what the server takes to go on reading.
@@ -25,7 +26,7 @@ pub struct Intake {
     received: u64,
     waited: Duration,
     silent_since: Option<Instant>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ impl Intake {
             received: 0,
             waited: Duration::ZERO,
             silent_since: None,
-            alarm: None,
+            deadline: Deadline::after(timeout),
         }
     }
 
@@ -78,22 +79,10 @@ impl Intake {
                 }
                 (self.received, self.waited) = (0, Duration::ZERO);
             }
-            let due = since + (self.timeout - self.waited);
-            let alarm = self.alarm.get_or_insert_with(|| Box::pin(alarm(due)));
-            if alarm.deadline() != due {
-                alarm.as_mut().reset(due);
-            }
-            ready!(alarm.as_mut().poll(cx));
+            self.deadline.set(since + (self.timeout - self.waited));
+            ready!(self.deadline.poll(cx));
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a deadline that is polled, not a pause"
-)]
-fn alarm(due: Instant) -> Sleep {
-    tokio::time::sleep_until(due)
 }
 
 impl http_body::Body for Intake {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use super::deadline::Deadline;
 use crate::store::sendfile::{self, FileQueue};
 
 /// After the last answer the rest of a refused body is dropped for at most this long and this much: closing
@@ -28,16 +29,12 @@ pub struct Io {
     /// What the peer had not taken when the deadline was armed, bytes.
     untaken: usize,
     /// Armed while the peer takes nothing, or while lingering.
-    deadline: Pin<Box<Sleep>>,
+    deadline: Deadline,
     armed: bool,
     lingering: Option<usize>,
 }
 
 impl Io {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a deadline that is polled, not a pause"
-    )]
     pub fn new(
         stream: TcpStream,
         files: FileQueue,
@@ -45,21 +42,20 @@ impl Io {
         bytes_per_second: u64,
     ) -> Io {
         let progress = bytes_per_second.saturating_mul(write_timeout.as_secs());
-        let deadline = Box::pin(tokio::time::sleep_until(Instant::now()));
         Io {
             stream,
             files,
             write_timeout,
             progress: usize::try_from(progress).unwrap_or(usize::MAX).max(1),
             untaken: 0,
-            deadline,
+            deadline: Deadline::after(write_timeout),
             armed: false,
             lingering: None,
         }
     }
 
     fn arm(&mut self, after: Duration) {
-        self.deadline.as_mut().reset(Instant::now() + after);
+        self.deadline.set(Instant::now() + after);
         self.armed = true;
     }
 
@@ -79,7 +75,7 @@ impl Io {
             self.arm(self.write_timeout);
         }
         loop {
-            ready!(self.deadline.as_mut().poll(cx));
+            ready!(self.deadline.poll(cx));
             let untaken = untaken(&self.stream)?;
             if self.untaken.saturating_sub(untaken) < self.progress {
                 // Else the kernel would go on offering what it holds for minutes.
@@ -113,7 +109,7 @@ impl Io {
 
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(left) = self.lingering.filter(|left| *left > 0) {
-            if self.deadline.as_mut().poll(cx).is_ready() {
+            if self.deadline.poll(cx).is_ready() {
                 break;
             }
             match ready!(poll_discard(&self.stream, cx, left)) {

@@ -4,6 +4,7 @@ pub mod acme;
 mod client;
 mod compress;
 mod connection;
+mod deadline;
 mod deny;
 mod encoding;
 mod files;

@@ -10,10 +10,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::deadline::Deadline;
 use super::dial::Connection;
 use super::upstream::Lease;
 use crate::cause::chain;
+use crate::edge::deadline::Deadline;
 
 pub struct Download {
     body: Incoming,

@@ -14,10 +14,10 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::deadline::Deadline;
 use super::stream::Stream;
 use super::upload::Upload;
 use super::wait::Wait;
+use crate::edge::deadline::Deadline;
 
 pub struct H1 {
     sender: http1::SendRequest<Upload>,

@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2;
 
-use super::deadline::Deadline;
 use super::upload::Upload;
 use super::wait::Wait;
+use crate::edge::deadline::Deadline;
 
 pub struct H2 {
     sender: http2::SendRequest<Upload>,

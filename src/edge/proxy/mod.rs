@@ -2,7 +2,6 @@
 
 mod balance;
 mod check;
-mod deadline;
 mod dial;
 mod download;
 mod failure;

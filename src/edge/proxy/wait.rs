@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deadline::Deadline;
 use super::upload::{Phase, Progress};
+use crate::edge::deadline::Deadline;
 
 pub struct Wait {
     pub begun: Instant,

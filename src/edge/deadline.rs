@@ -1,4 +1,4 @@
-//! A deadline that moves with every request without touching the timer.
+//! A deadline that is polled, and that moves without touching the timer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
