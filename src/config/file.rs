@@ -67,7 +67,9 @@ pub struct Http {
     /// A sender from which nothing of a request's body comes for this long, or less than `min_bytes_per_second`, is
     /// answered 408 and cut off, seconds. What the server takes to go on reading does not count.
     pub body_timeout_seconds: u64,
-    /// A peer that takes less than `min_bytes_per_second` of an answer for this long is cut off, seconds.
+    /// A peer that takes less than `min_bytes_per_second` of an answer for this long is cut off, seconds; over HTTP/2 only
+    /// the stream of the answer ends. What it took before buys time, a second for 12 KiB, up to 5 minutes: a system with a
+    /// large receive buffer, or a player that has read ahead, asks for more only once in a while.
     pub write_timeout_seconds: u64,
     /// A connection without requests is closed after this time, seconds. A proxy in front should close its own earlier.
     pub idle_timeout_seconds: u64,
@@ -114,7 +116,7 @@ impl Default for Http {
             max_headers: 100,
             header_timeout_seconds: 10,
             body_timeout_seconds: 10,
-            write_timeout_seconds: 30,
+            write_timeout_seconds: 10,
             idle_timeout_seconds: 75,
             min_bytes_per_second: 240,
             max_streams: 100,

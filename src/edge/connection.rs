@@ -1,6 +1,5 @@
 //! The life of one connection.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,13 +17,15 @@ use tokio::sync::Notify;
 
 use super::gate::{Arrival, Way};
 use super::io::Io;
-use super::pace::{Look, Pace, Watch};
+use super::pace::{Look, Pace};
+use super::patience::Patience;
+use super::streams::{Executor, Streams};
 use super::tls::handshake::Tls;
 use super::wire::Wire;
 use super::{Door, Shared, request};
 use crate::cause::chain;
 use crate::store::sendfile::FileQueue;
-use crate::tasks::{self, Tasks};
+use crate::tasks;
 
 /// HTTP/2 has no idle timeout of its own: a peer that does not answer a PING is gone.
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
@@ -46,12 +47,11 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, do
         tracing::debug!(error = %error, "cannot switch off Nagle's algorithm");
     }
     let files = FileQueue::default();
-    let io = Io::new(
-        stream,
-        files.clone(),
+    let patience = Patience::new(
         Duration::from_secs(shared.http.write_timeout_seconds),
         shared.http.min_bytes_per_second,
     );
+    let io = Io::new(stream, files.clone(), patience);
     let way = match door {
         Door::Plain => Way::Plain,
         Door::Private => Way::Private,
@@ -110,12 +110,12 @@ async fn serve_http<I>(
             {
                 incoming.extensions_mut().insert(files.clone());
             }
-            let turn = pace.begin(&incoming);
+            let turn = pace.begin();
             request::answer(shared.clone(), arrival.clone(), turn, incoming)
         })
     };
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
-    let mut watch = Watch::default();
+    let mut watch = pace.watch();
     let mut look = pin!(tasks::pause(Duration::ZERO));
     let (mut used, mut draining, mut closing) = (false, false, false);
     loop {
@@ -190,41 +190,5 @@ fn builder(shared: &Arc<Shared>, pace: &Arc<Pace>) -> auto::Builder<Streams> {
 fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(error) = ended {
         tracing::debug!(error = %chain(&*error), "a connection ended early");
-    }
-}
-
-/// The HTTP/2 streams of one connection, which is not idle while one of them lives: that of a WebSocket outlives its
-/// request.
-#[derive(Clone)]
-struct Streams {
-    executor: Executor,
-    pace: Arc<Pace>,
-}
-
-impl<F> hyper::rt::Executor<F> for Streams
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, future: F) {
-        let stream = self.pace.stream();
-        self.executor.execute(async move {
-            future.await;
-            drop(stream);
-        });
-    }
-}
-
-/// hyper's HTTP/2 streams become named tasks of the daemon.
-#[derive(Clone)]
-pub struct Executor(pub Tasks);
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, future: F) {
-        drop(self.0.short("http2-stream", future)); // it ends with its connection
     }
 }

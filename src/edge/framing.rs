@@ -62,12 +62,15 @@ impl Framing {
         self.at == At::Field || (self.at == At::RequestLine && self.last.is_some())
     }
 
-    /// Follows what was received, and spoils what is to be refused.
-    pub fn follow(&mut self, mut bytes: &mut [u8]) {
+    /// Follows what was received, and spoils what is to be refused. Returns what belongs to HTTP/2.
+    pub fn follow<'a>(&mut self, mut bytes: &'a mut [u8]) -> &'a [u8] {
         while !bytes.is_empty() {
             match self.at {
-                At::Other => return,
-                At::Refused => return bytes.fill(b'\n'),
+                At::Other => break,
+                At::Refused => {
+                    bytes.fill(b'\n');
+                    return &[];
+                }
                 At::Data(left) => {
                     let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = bytes.split_at_mut(here).1;
@@ -79,7 +82,8 @@ impl Framing {
                 }
                 At::RequestLine | At::Field | At::ChunkSize | At::Trailer => {
                     let Some(end) = memchr::memchr(b'\n', bytes) else {
-                        return self.keep(bytes);
+                        self.keep(bytes);
+                        return &[];
                     };
                     let (line, rest) = bytes.split_at_mut(end);
                     let (end, rest) = rest.split_at_mut(1);
@@ -91,6 +95,7 @@ impl Framing {
                 }
             }
         }
+        bytes
     }
 
     fn keep(&mut self, piece: &[u8]) {

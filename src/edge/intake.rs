@@ -12,12 +12,10 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
-use super::pace::Pace;
 
 /// Only the time that is waited for the peer counts, not what the server takes to go on reading.
 pub struct Intake {
     body: Incoming,
-    pace: Arc<Pace>,
     late: Arc<AtomicBool>,
     timeout: Duration,
     /// Least progress within `timeout`, bytes.
@@ -41,14 +39,12 @@ impl Intake {
     /// `late` is set when the peer is given up.
     pub fn new(
         body: Incoming,
-        pace: Arc<Pace>,
         late: Arc<AtomicBool>,
         timeout: Duration,
         bytes_per_second: u64,
     ) -> Intake {
         Intake {
             body,
-            pace,
             late,
             timeout,
             progress: bytes_per_second * timeout.as_secs(),
@@ -60,7 +56,6 @@ impl Intake {
     }
 
     fn arrived(&mut self, bytes: usize) {
-        self.pace.body(bytes);
         self.received += bytes as u64;
         if let Some(since) = self.silent_since.take() {
             self.waited += since.elapsed();

@@ -4,14 +4,14 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use super::deadline::Deadline;
+use super::patience::Patience;
 use crate::store::sendfile::{self, FileQueue};
 
 /// After the last answer the rest of a refused body is dropped for at most this long and this much: closing
@@ -23,11 +23,8 @@ const LINGER_MOST: usize = 32 * 1024 * 1024;
 pub struct Io {
     stream: TcpStream,
     files: FileQueue,
-    write_timeout: Duration,
-    /// Least progress within it, bytes.
-    progress: usize,
-    /// What the peer had not taken when the deadline was armed, bytes.
-    untaken: usize,
+    written: u64,
+    patience: Patience,
     /// Armed while the peer takes nothing, or while lingering.
     deadline: Deadline,
     armed: bool,
@@ -35,56 +32,52 @@ pub struct Io {
 }
 
 impl Io {
-    pub fn new(
-        stream: TcpStream,
-        files: FileQueue,
-        write_timeout: Duration,
-        bytes_per_second: u64,
-    ) -> Io {
-        let progress = bytes_per_second.saturating_mul(write_timeout.as_secs());
+    /// With `patience` for a peer that does not take what is written.
+    pub fn new(stream: TcpStream, files: FileQueue, patience: Patience) -> Io {
         Io {
             stream,
             files,
-            write_timeout,
-            progress: usize::try_from(progress).unwrap_or(usize::MAX).max(1),
-            untaken: 0,
-            deadline: Deadline::after(write_timeout),
+            written: 0,
+            patience,
+            deadline: Deadline::after(Duration::ZERO),
             armed: false,
             lingering: None,
         }
     }
 
-    fn arm(&mut self, after: Duration) {
-        self.deadline.set(Instant::now() + after);
-        self.armed = true;
-    }
-
-    /// Turns a write that cannot go on into an error once the peer has taken next to nothing for the write timeout. The
-    /// socket is writable again only when a third of its buffer is free: a slow peer may need minutes for that.
-    fn stalled<T>(
+    /// Turns a write that cannot go on into an error once the peer has had its time. The socket is writable again only
+    /// when a third of its buffer is free: a slow peer may need minutes for that.
+    fn stalled(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
             self.armed = false;
-            return written;
+            self.written += written.as_ref().map_or(0, |bytes| *bytes as u64);
+            return Poll::Ready(written);
         }
         if !self.armed {
-            self.untaken = untaken(&self.stream)?;
-            self.arm(self.write_timeout);
+            self.armed = true;
+            let now = Instant::now();
+            let after = self.patience.begin(now, self.taken()?);
+            self.deadline.set((now + after).into());
         }
         loop {
             ready!(self.deadline.poll(cx));
-            let untaken = untaken(&self.stream)?;
-            if self.untaken.saturating_sub(untaken) < self.progress {
+            let now = Instant::now();
+            let Some(after) = self.patience.look(now, self.taken()?) else {
                 // Else the kernel would go on offering what it holds for minutes.
                 SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            self.untaken = untaken;
-            self.arm(self.write_timeout);
+            };
+            self.deadline.set((now + after).into());
         }
+    }
+
+    fn taken(&self) -> io::Result<u64> {
+        let untaken = untaken(&self.stream)?;
+        Ok(self.written.saturating_sub(untaken as u64))
     }
 
     /// Writes slices as they are and file pieces by the kernel: one run of either kind per call.
@@ -215,7 +208,7 @@ impl AsyncWrite for Io {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.lingering = Some(LINGER_MOST);
-            self.arm(LINGER);
+            self.deadline.set((Instant::now() + LINGER).into());
         }
         self.linger(cx)
     }

@@ -3,35 +3,44 @@
 //! Everything here happens on the thread of the connection; the atomics only let it be shared with its requests.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::Request;
+use axum::body::Bytes;
 
+use super::frames::Seen;
+use super::patience::Patience;
+use super::streams::{Answer, Piece};
 use crate::config;
 
 /// HTTP/2 frames that carry neither request nor body (PING, SETTINGS, PRIORITY, WINDOW_UPDATE …) cost a turn each and are
 /// worth nothing: what a connection receives may be eight times its requests and bodies and this much, bytes. nginx's rule.
 const CONTROL_MOST: u64 = 1024 * 1024;
 const CONTROL_FACTOR: u64 = 8;
-/// A download is answered with a WINDOW_UPDATE per so many bytes, at least.
+/// What is sent is answered with WINDOW_UPDATEs: for each frame of DATA two of them may come, or one for so many bytes.
+const SENT_FRAME: u64 = 4;
 const SENT_PER_CONTROL: u64 = 64;
+/// RFC 9113 §6.9.2: the first window of a connection, bytes.
+const WINDOW: i64 = 65_535;
+/// With less than that left, it is the window of the connection that streams wait for, bytes.
+const WINDOW_LEAST: i64 = 1024;
 
 pub struct Pace {
     begun: Instant,
     limits: Limits,
     received: AtomicU64,
-    /// Of them, requests and bodies of HTTP/2.
-    payload: AtomicU64,
+    /// What entitles a peer of HTTP/2 to send, bytes: its requests and bodies, and what it was sent.
+    worth: AtomicU64,
+    /// Of HTTP/2 what DATA carries; the rest may be answers to PINGs.
     sent: AtomicU64,
+    /// What the peer of HTTP/2 will still take on all streams, bytes.
+    window: AtomicI64,
     in_flight: AtomicU32,
-    /// Answers of HTTP/2 with a piece on its way; the next one is not asked for before the peer has taken it.
-    blocked: AtomicU32,
-    /// Streams of HTTP/2 that have not ended, WebSockets among them.
-    streams: AtomicU32,
-    /// A WebSocket was opened over HTTP/2: what it carries is counted by nobody here.
-    tunnelled: AtomicBool,
+    /// Answers of HTTP/2 of which the last byte is not on its way. Their streams may have ended before.
+    answers: AtomicU32,
+    /// The answer of the request that came last, until its stream takes it.
+    opened: Mutex<Option<Arc<Answer>>>,
     /// The peer has not yet taken what was written.
     waiting: AtomicBool,
     /// A request has come.
@@ -52,18 +61,17 @@ struct Limits {
     head: Duration,
     idle: Duration,
     write: Duration,
-    /// Least progress within `write`, bytes.
-    progress: u64,
+    bytes_per_second: u64,
     resets: u32,
 }
 
 /// What was seen at the last look.
-#[derive(Default)]
 pub struct Watch {
     sent: u64,
     moved: Option<Instant>,
-    /// Since when answers are blocked, and what had been sent then.
-    blocked: Option<(Instant, u64)>,
+    /// With the ends of answers whose streams have ended.
+    patience: Patience,
+    waiting: bool,
 }
 
 /// What is to become of the connection.
@@ -80,17 +88,12 @@ pub struct Busy {
     pace: Arc<Pace>,
 }
 
-/// A stream of HTTP/2 that has not ended.
-pub struct Stream {
-    pace: Arc<Pace>,
-    _busy: Busy,
-}
-
 /// One request from its head to the last byte of its answer.
 pub struct Turn {
     pace: Arc<Pace>,
     _busy: Busy,
-    blocked: bool,
+    /// Of HTTP/2.
+    answer: Option<Arc<Answer>>,
     complete: bool,
 }
 
@@ -103,16 +106,16 @@ impl Pace {
                 head: Duration::from_secs(http.header_timeout_seconds),
                 idle: Duration::from_secs(http.idle_timeout_seconds),
                 write: Duration::from_secs(http.write_timeout_seconds),
-                progress: http.min_bytes_per_second * http.write_timeout_seconds,
+                bytes_per_second: http.min_bytes_per_second,
                 resets: http.max_resets_per_second,
             },
             received: AtomicU64::new(0),
-            payload: AtomicU64::new(0),
+            worth: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            window: AtomicI64::new(WINDOW),
             in_flight: AtomicU32::new(0),
-            blocked: AtomicU32::new(0),
-            streams: AtomicU32::new(0),
-            tunnelled: AtomicBool::new(false),
+            answers: AtomicU32::new(0),
+            opened: Mutex::default(),
             waiting: AtomicBool::new(false),
             met: AtomicBool::new(false),
             since: AtomicU64::new(0),
@@ -131,37 +134,64 @@ impl Pace {
     }
 
     /// Bytes came in; `in_head` when the last of them belongs to a head that is not complete.
-    ///
-    /// # Errors
-    /// The peer floods the connection.
-    pub fn received(&self, bytes: usize, in_head: bool) -> io::Result<()> {
-        let received = self.received.fetch_add(bytes as u64, Relaxed) + bytes as u64;
-        if self.is_http2() {
-            let worth = self.payload.load(Relaxed) + self.sent.load(Relaxed) / SENT_PER_CONTROL;
-            let flood = received > CONTROL_FACTOR * (CONTROL_MOST + worth);
-            if self.hostile.load(Relaxed) || (flood && !self.tunnelled.load(Relaxed)) {
-                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "a flood"));
-            }
-        } else if !in_head && !self.met.load(Relaxed) {
+    pub fn received(&self, in_head: bool) {
+        if !in_head && !self.met.load(Relaxed) {
             // Empty lines before the first request are none.
         } else if self.in_head.swap(in_head, Relaxed) != in_head && in_head {
             self.since.store(self.micros(Instant::now()), Relaxed);
         }
-        Ok(())
+    }
+
+    /// The same over HTTP/2.
+    ///
+    /// # Errors
+    /// The peer floods the connection.
+    pub fn received_frames(&self, bytes: usize, seen: Seen) -> io::Result<()> {
+        let received = self.received.fetch_add(bytes as u64, Relaxed) + bytes as u64;
+        let payload = seen.data + seen.fields;
+        let worth = self.worth.fetch_add(payload, Relaxed) + payload;
+        let window = i64::try_from(seen.window).unwrap_or(i64::MAX); // h2 ends a connection with more than 31 bits
+        self.window.fetch_add(window, Relaxed);
+        let flood = received > CONTROL_FACTOR * (CONTROL_MOST + worth);
+        match flood || self.hostile.load(Relaxed) {
+            true => Err(io::Error::new(io::ErrorKind::QuotaExceeded, "a flood")),
+            false => Ok(()),
+        }
     }
 
     pub fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// The same over HTTP/2.
+    pub fn sent_frames(&self, seen: Seen) {
+        let worth = SENT_FRAME * seen.data_frames + seen.data / SENT_PER_CONTROL;
+        self.worth.fetch_add(worth, Relaxed);
+        self.sent.fetch_add(seen.data, Relaxed);
+        let data = i64::try_from(seen.data).unwrap_or(i64::MAX); // of one write
+        self.window.fetch_sub(data, Relaxed);
+    }
+
+    /// What the peer has taken of all answers, bytes.
+    pub fn taken(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    pub fn patience(&self) -> Patience {
+        Patience::new(self.limits.write, self.limits.bytes_per_second)
+    }
+
+    /// Whether streams of HTTP/2 have to wait for each other. The socket has a deadline of its own; the window of the
+    /// connection has to move, since the last look of a stream by `moved` bytes.
+    pub fn is_narrow(&self, moved: u64) -> bool {
+        let enough = Patience::between_looks(self.limits.write, self.limits.bytes_per_second);
+        let full = self.window.load(Relaxed) < WINDOW_LEAST;
+        self.waiting.load(Relaxed) || (full && moved >= enough)
+    }
+
     /// Whether the last write found the peer's buffers full.
     pub fn waits(&self, waiting: bool) {
         self.waiting.store(waiting, Relaxed);
-    }
-
-    /// A part of a request's body.
-    pub fn body(&self, bytes: usize) {
-        self.payload.fetch_add(bytes as u64, Relaxed);
     }
 
     pub fn is_http2(&self) -> bool {
@@ -181,30 +211,45 @@ impl Pace {
         Busy { pace: self.clone() }
     }
 
-    pub fn stream(self: &Arc<Pace>) -> Stream {
-        self.streams.fetch_add(1, Relaxed);
-        Stream {
-            pace: self.clone(),
-            _busy: self.busy(),
-        }
+    pub fn answer_begins(&self) {
+        self.answers.fetch_add(1, Relaxed);
     }
 
-    pub fn begin<B>(self: &Arc<Pace>, request: &Request<B>) -> Turn {
+    pub fn answer_ends(&self) {
+        self.answers.fetch_sub(1, Relaxed);
+    }
+
+    pub fn begin(self: &Arc<Pace>) -> Turn {
         if !self.met.swap(true, Relaxed) {
             self.in_head.store(false, Relaxed);
         }
-        if self.is_http2() {
-            let fields = request.headers().iter();
-            let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
-            let target = request.uri().path_and_query();
-            let target = target.map_or(0, |target| target.as_str().len());
-            self.body(target + fields.sum::<usize>());
+        let answer = self.is_http2().then(|| Answer::new(self.clone()));
+        if answer.is_some() {
+            self.opened().clone_from(&answer);
         }
         Turn {
             pace: self.clone(),
             _busy: self.busy(),
-            blocked: false,
+            answer,
             complete: false,
+        }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<Arc<Answer>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer of the request that came last, once.
+    pub fn take_opened(&self) -> Option<Arc<Answer>> {
+        self.opened().take()
+    }
+
+    pub fn watch(&self) -> Watch {
+        Watch {
+            sent: 0,
+            moved: None,
+            patience: self.patience(),
+            waiting: false,
         }
     }
 
@@ -212,10 +257,17 @@ impl Pace {
     pub fn look(&self, now: Instant, watch: &mut Watch) -> Look {
         let limits = &self.limits;
         let soon = limits.head.min(limits.idle);
-        if self.in_flight.load(Relaxed) > 0 {
-            return self.look_at_answers(now, watch, soon);
+        let sent = self.sent.load(Relaxed);
+        let busy = self.in_flight.load(Relaxed) > 0;
+        let untaken = !busy && self.answers.load(Relaxed) > 0 && !self.waiting.load(Relaxed);
+        let patience = match std::mem::replace(&mut watch.waiting, untaken) && untaken {
+            true => watch.patience.look(now, sent),
+            false => Some(watch.patience.begin(now, sent)),
+        };
+        if busy {
+            // What stalls is found where it is written to, or by its stream.
+            return Look::Again(soon);
         }
-        watch.blocked = None;
         let since = self.begun + Duration::from_micros(self.since.load(Relaxed));
         if self.in_head.load(Relaxed) {
             let left = (since + limits.head).saturating_duration_since(now);
@@ -224,7 +276,6 @@ impl Pace {
             }
             return Look::Again(left);
         }
-        let sent = self.sent.load(Relaxed);
         if sent != watch.sent {
             // The rest of an answer was still on its way.
             (watch.sent, watch.moved) = (sent, Some(now));
@@ -232,6 +283,10 @@ impl Pace {
         if self.waiting.load(Relaxed) {
             // The socket has a deadline for that.
             return Look::Again(soon);
+        }
+        if untaken {
+            // The end of an answer is held back, and there is no stream to be ended any more.
+            return patience.map_or(Look::Cut("the peer does not take its answers"), Look::Again);
         }
         let since = watch.moved.map_or(since, |moved| moved.max(since));
         let left = (since + limits.idle).saturating_duration_since(now);
@@ -241,57 +296,31 @@ impl Pace {
         // A head that begins now has to be complete by then.
         Look::Again(left.min(limits.head))
     }
-
-    /// A stalled socket is found where it is written to; flow control of HTTP/2 stalls without one.
-    fn look_at_answers(&self, now: Instant, watch: &mut Watch, soon: Duration) -> Look {
-        let sent = self.sent.load(Relaxed);
-        // Beside a stream that is silent, or that uploads, the others may be held back for as long as the peer likes.
-        let blocked = self.blocked.load(Relaxed);
-        if blocked == 0 || blocked < self.streams.load(Relaxed) {
-            watch.blocked = None;
-            return Look::Again(soon);
-        }
-        let (since, before) = *watch.blocked.get_or_insert((now, sent));
-        let left = (since + self.limits.write).saturating_duration_since(now);
-        if !left.is_zero() {
-            return Look::Again(left.min(soon));
-        }
-        if sent - before < self.limits.progress.max(1) {
-            return Look::Cut("the peer does not take its answers");
-        }
-        watch.blocked = Some((now, sent));
-        Look::Again(soon)
-    }
 }
 
 impl Turn {
-    pub fn pace(&self) -> Arc<Pace> {
-        self.pace.clone()
-    }
-
     /// From now on the connection speaks another protocol, which has deadlines of its own.
     pub fn upgrade(&self) {
         self.pace.upgraded.store(true, Relaxed);
     }
 
-    /// The stream of HTTP/2 is a WebSocket from now on.
-    pub fn tunnel(&self) {
-        self.pace.tunnelled.store(true, Relaxed);
+    pub fn is_http2(&self) -> bool {
+        self.answer.is_some()
     }
 
     /// The connection can take a piece of the answer.
-    pub fn asked(&mut self) {
-        if std::mem::take(&mut self.blocked) {
-            self.pace.blocked.fetch_sub(1, Relaxed);
+    pub fn asked(&self) {
+        if let Some(answer) = &self.answer {
+            answer.hold(false);
         }
     }
 
-    /// It got a piece that is not the last one.
-    pub fn handed(&mut self) {
-        if !self.blocked && self.pace.is_http2() {
-            self.blocked = true;
-            self.pace.blocked.fetch_add(1, Relaxed);
+    /// The piece that it gets.
+    pub fn piece(&self, bytes: Bytes) -> Piece {
+        if let Some(answer) = &self.answer {
+            answer.hold(true);
         }
+        Piece::new(bytes, self.answer.clone())
     }
 
     /// The answer is out, or it was not the peer who ended it.
@@ -308,17 +337,11 @@ impl Drop for Busy {
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.pace.streams.fetch_sub(1, Relaxed);
-    }
-}
-
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.asked();
         let pace = &self.pace;
-        if self.complete || !pace.is_http2() {
+        let Some(answer) = &self.answer else { return };
+        if self.complete || answer.is_given_up() {
             return;
         }
         let second = pace.begun.elapsed().as_secs();

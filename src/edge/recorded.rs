@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::pace::Turn;
+use super::streams::Piece;
 use super::{Shared, measure};
+
+/// The longest last piece of an answer over HTTP/2, bytes. HTTP/2 keeps it when the stream has ended and its window is
+/// used up, for as long as the connection lives; everything before can be taken back.
+const TAIL_MOST: usize = 16 * 1024;
 
 /// What the access log says of a request.
 pub struct Line {
@@ -29,54 +34,65 @@ pub struct Line {
 /// An answer's body on its way out; its end, or the connection's, writes the access line.
 pub struct Recorded {
     pub body: Body,
+    /// The end of the last piece, when it comes on its own.
+    pub tail: Option<Bytes>,
     pub line: Option<Line>,
     pub shared: Arc<Shared>,
     pub turn: Turn,
     pub _in_flight: measure::InFlight,
 }
 
+impl Recorded {
+    fn piece(&mut self, mut bytes: Bytes) -> Piece {
+        if self.turn.is_http2() && bytes.len() > TAIL_MOST && self.body.is_end_stream() {
+            self.tail = Some(bytes.split_off(bytes.len() - TAIL_MOST));
+        }
+        if let Some(line) = &mut self.line {
+            line.bytes += bytes.len() as u64;
+        }
+        self.turn.piece(bytes)
+    }
+}
+
 impl http_body::Body for Recorded {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
         self.turn.asked();
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let last = self.body.is_end_stream();
-        let Recorded { line, turn, .. } = &mut *self;
-        let Some(line) = line else {
-            return polled;
+        let polled = match self.tail.take() {
+            Some(tail) => Some(Ok(Frame::data(tail))),
+            None => ready!(Pin::new(&mut self.body).poll_frame(cx)),
         };
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if !last {
-                    turn.handed();
-                }
-            }
-            Poll::Ready(None) => line.complete = true,
-            Poll::Ready(Some(Err(_))) => turn.complete(),
-            Poll::Pending => {}
+        match (&polled, &mut self.line) {
+            (None, Some(line)) => line.complete = true,
+            (Some(Err(_)), _) => self.turn.complete(),
+            _ => {}
         }
-        polled
+        let polled =
+            polled.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.piece(bytes))));
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.tail.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.tail {
+            Some(tail) => SizeHint::with_exact(tail.len() as u64),
+            None => self.body.size_hint(),
+        }
     }
 }
 
 impl Drop for Recorded {
     fn drop(&mut self) {
         let Some(line) = self.line.take() else { return };
-        let complete = line.complete || http_body::Body::is_end_stream(&self.body);
+        let complete = line.complete || http_body::Body::is_end_stream(self);
         if complete {
             self.turn.complete();
         }

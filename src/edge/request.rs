@@ -51,14 +51,11 @@ pub async fn answer(
     };
     let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"));
     let bootstrapped = websocket::translate(&mut request);
-    let (request, late) = receive(&shared.http, &turn, request);
+    let (request, late) = receive(&shared.http, request);
     let from = (peer, tls, version);
     let mut response = decide(&shared, &arrival, from, &id, request, late).await;
     if bootstrapped {
         response = websocket::answer(response, &id);
-        if response.status().is_success() {
-            turn.tunnel();
-        }
     }
     response.headers_mut().insert(REQUEST_ID, id);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -73,6 +70,7 @@ pub async fn answer(
     };
     Ok(response.map(|body| Recorded {
         body,
+        tail: None,
         line: Some(line),
         shared,
         turn,
@@ -130,7 +128,6 @@ async fn decide(
 /// The request with a body that ends when it makes no progress; what comes with it tells whether it did.
 fn receive(
     http: &config::Http,
-    turn: &Turn,
     request: Request<Incoming>,
 ) -> (Request<Body>, Option<Arc<AtomicBool>>) {
     if request.body().is_end_stream() {
@@ -139,13 +136,7 @@ fn receive(
     let late = Arc::new(AtomicBool::new(false));
     let timeout = Duration::from_secs(http.body_timeout_seconds);
     let request = request.map(|body| {
-        let intake = Intake::new(
-            body,
-            turn.pace(),
-            late.clone(),
-            timeout,
-            http.min_bytes_per_second,
-        );
+        let intake = Intake::new(body, late.clone(), timeout, http.min_bytes_per_second);
         Body::new(intake)
     });
     (request, Some(late))

@@ -1,28 +1,41 @@
 //! The bytes of one connection, inside of TLS: counted, and looked at, on their way to and from HTTP.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::{Frames, Seen};
 use super::framing::{END, Framing};
 use super::pace::Pace;
+
+/// The preface of HTTP/2 (RFC 9113 §3.4), and what stands in it behind the line that `Framing` knows it by; bytes.
+const PREFACE: usize = 24;
+const PREFACE_REST: usize = 8;
 
 pub struct Wire<I> {
     io: I,
     pace: Arc<Pace>,
     framing: Framing,
+    incoming: Frames,
+    outgoing: Frames,
 }
 
 impl<I> Wire<I> {
     pub fn new(io: I, pace: Arc<Pace>) -> Wire<I> {
-        let framing = match pace.is_http2() {
-            true => Framing::none(),
-            false => Framing::default(),
+        let (framing, preface) = match pace.is_http2() {
+            true => (Framing::none(), PREFACE),
+            false => (Framing::default(), PREFACE_REST),
         };
-        Wire { io, pace, framing }
+        Wire {
+            io,
+            pace,
+            framing,
+            incoming: Frames::behind(preface),
+            outgoing: Frames::behind(0),
+        }
     }
 }
 
@@ -32,30 +45,50 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
         let fresh = buffer.filled_mut().split_at_mut(before).1;
-        if self.pace.is_upgraded() || fresh.is_empty() {
+        if this.pace.is_upgraded() || fresh.is_empty() {
             return Poll::Ready(Ok(()));
         }
         let length = fresh.len();
-        self.framing.follow(fresh);
-        if self.framing.is_refused() && buffer.remaining() >= END.len() {
+        let frames = this.framing.follow(fresh);
+        if this.framing.is_http2() {
+            this.pace.speaks_http2();
+            let mut seen = Seen::default();
+            this.incoming.follow(frames, &mut seen);
+            return Poll::Ready(this.pace.received_frames(length, seen));
+        }
+        if this.framing.is_refused() && buffer.remaining() >= END.len() {
             buffer.put_slice(END);
         }
-        if self.framing.is_http2() {
-            self.pace.speaks_http2();
-        }
-        Poll::Ready(self.pace.received(length, self.framing.in_head()))
+        this.pace.received(this.framing.in_head());
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<I: AsyncWrite + Unpin> Wire<I> {
-    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.pace.sent(*bytes);
-        }
+    fn count(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         self.pace.waits(written.is_pending());
+        let Poll::Ready(Ok(mut left)) = written else {
+            return written;
+        };
+        if !self.pace.is_http2() {
+            self.pace.sent(left);
+            return written;
+        }
+        let mut seen = Seen::default();
+        for slice in slices {
+            let (here, _) = slice.split_at(left.min(slice.len()));
+            self.outgoing.follow(here, &mut seen);
+            left -= here.len();
+        }
+        self.pace.sent_frames(seen);
         written
     }
 }
@@ -67,16 +100,16 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Wire<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.count(written)
+        self.count(&[IoSlice::new(bytes)], written)
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.count(written)
+        self.count(slices, written)
     }
 
     fn is_write_vectored(&self) -> bool {

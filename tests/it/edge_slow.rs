@@ -2,17 +2,21 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::harness::Builder;
 use crate::harness::frames::{
-    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, frame, get, greet, read_frame, request, status,
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, frame, get,
+    greet, read_frame, request, status,
 };
 use crate::harness::http::{Connection, head};
-use crate::harness::probe::{LARGE, Target};
+use crate::harness::probe::{Entrance, LARGE, Target};
 use crate::harness::release::{body, files};
 use crate::harness::upstream::{Upstream, ok};
+use crate::harness::wait::wait_until;
 
 /// The daemon's own patience, and that of everybody who is on the way.
 const SLOW: Duration = Duration::from_secs(15);
@@ -280,6 +284,18 @@ fn silence_between_requests_has_its_own_patience() {
 }
 
 #[test]
+fn an_empty_line_gives_a_first_head_no_more_time() {
+    let target = Target::start("header_timeout_seconds = 1\nidle_timeout_seconds = 60");
+    for entrance in &target.entrances("http/1.1") {
+        let begun = Instant::now();
+        let mut stream = entrance.connect();
+        stream.write_all(b"\r\n").expect("an empty line");
+        assert_eq!(listen(&mut stream, SLOW), Some(0), "cut");
+        assert!(begun.elapsed() < SLOW, "held for {:?}", begun.elapsed());
+    }
+}
+
+#[test]
 fn an_http2_connection_without_requests_is_told_to_go_away() {
     let target = Target::start("idle_timeout_seconds = 1");
     for entrance in &target.entrances("h2") {
@@ -308,7 +324,7 @@ fn an_http2_connection_without_requests_is_told_to_go_away() {
 
 #[test]
 fn an_http2_client_that_takes_nothing_is_cut() {
-    let target = Target::start("write_timeout_seconds = 1\nheader_timeout_seconds = 1");
+    let target = Target::start("write_timeout_seconds = 1\nidle_timeout_seconds = 1");
     for entrance in &target.entrances("h2") {
         let begun = Instant::now();
         let mut stream = entrance.connect();
@@ -316,37 +332,192 @@ fn an_http2_client_that_takes_nothing_is_cut() {
         greet(&mut stream, &[(4, 0)]);
         let block = get(entrance.host, "/files/large.bin", &[]);
         stream.write_all(&request(1, &block)).expect("a request");
+        let mut seen = Vec::new();
         while let Some(frame) = read_frame(&mut stream) {
             assert!(frame.kind != DATA || frame.flags & END_STREAM == 0);
+            seen.push(frame.kind);
         }
+        assert!(seen.contains(&RST_STREAM), "{seen:?}");
         assert!(begun.elapsed() < SLOW, "held for {:?}", begun.elapsed());
     }
 }
 
 #[test]
-fn a_reader_that_is_slow_but_moves_gets_everything() {
-    let target = Target::start("write_timeout_seconds = 5");
-    let [plain, _] = target.entrances("http/1.1");
+fn over_http2_only_the_stream_of_a_stalled_answer_ends() {
+    let (go, wait) = channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let upstream = Upstream::start(move |mut peer, _| {
+        if peer.request().is_some() {
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+            wait.lock().expect("the signal").recv().unwrap_or_default();
+            peer.send(b"data: 2\n\n");
+        }
+    });
+    let files = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(files.path().join("large.bin"), vec![7; LARGE]).expect("a file");
+    let route = "[[hosts.localhost.routes]]\n";
+    let config = format!(
+        "[http]\nwrite_timeout_seconds = 1\nidle_timeout_seconds = 1\n[hosts.localhost]\ntls = \"off\"\n\
+         {route}path = \"/files\"\nstrip_prefix = true\nto = {{ files = {{ directory = \"{}\" }} }}\n\
+         {route}to = {{ proxy = {{ upstreams = [\"{}\"] }} }}\n",
+        files.path().display(),
+        upstream.url()
+    );
+    let daemon = Builder::new().config(&config).start();
+    let mut stream = TcpStream::connect(daemon.http).expect("a connection");
+    stream.set_read_timeout(Some(SLOW)).expect("a timeout");
+    // Room for 1000 bytes in each stream.
+    greet(&mut stream, &[(4, 1000)]);
+    let events = request(1, &get("localhost", "/events", &[]));
+    let stalled = request(3, &get("localhost", "/files/large.bin", &[]));
+    let requests = [events, stalled].concat();
+    stream.write_all(&requests).expect("requests");
+    let (seen, noise) = channel::<()>();
+    let mut pings = stream.try_clone().expect("the same socket");
+    std::thread::scope(|scope| {
+        // What answers them is no progress.
+        scope.spawn(move || {
+            let pause = Duration::from_millis(5);
+            while noise.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let sent = pings.write_all(&frame(PING, 0, 0, &[0; 8]));
+                sent.expect("the connection lives");
+            }
+        });
+        let (mut events, mut taken) = (String::new(), 0);
+        loop {
+            let frame = read_frame(&mut stream).expect("the connection lives");
+            match (frame.kind, frame.stream) {
+                (DATA, 1) => events += &String::from_utf8_lossy(&frame.payload),
+                (DATA, 3) => taken += frame.payload.len(),
+                (RST_STREAM, 3) => break,
+                (RST_STREAM | GOAWAY, _) => panic!("{frame:?}"),
+                _ => {}
+            }
+        }
+        assert_eq!((events.as_str(), taken), ("data: 1\n\n", 1000));
+        drop(seen);
+        go.send(()).expect("the upstream waits");
+        while !events.contains("data: 2") {
+            let frame = read_frame(&mut stream).expect("the connection lives");
+            if (frame.kind, frame.stream) == (DATA, 1) {
+                events += &String::from_utf8_lossy(&frame.payload);
+            }
+        }
+    });
+    let line = "path=\"/files/large.bin\" status=200";
+    let told = || daemon.log();
+    wait_until("it is logged", told, |log| log.contains(line));
+}
+
+#[test]
+fn over_http2_streams_that_share_a_narrow_connection_wait_for_each_other() {
+    let target = Target::start("write_timeout_seconds = 1\nidle_timeout_seconds = 1");
+    let [plain, _] = target.entrances("h2");
     let mut stream = plain.connect();
+    // Streams have room for everything, the connection has not.
+    greet(&mut stream, &[(4, 0x7fff_ffff)]);
+    let block = get(plain.host, "/files/large.bin", &[]);
+    let ids = (0..20).map(|n| 2 * n + 1);
+    let requests: Vec<u8> = ids.flat_map(|id| request(id, &block)).collect();
+    stream.write_all(&requests).expect("requests");
+    let mut taken = 0;
+    let begun = Instant::now();
+    // A little at a time: much of one answer is sent before anything of the others.
+    while begun.elapsed() < Duration::from_secs(4) {
+        let frame = read_frame(&mut stream).expect("the connection lives");
+        assert!(
+            frame.kind != RST_STREAM && frame.kind != GOAWAY,
+            "{frame:?}"
+        );
+        if frame.kind == DATA {
+            taken += frame.payload.len();
+        }
+        if taken >= 65_535 {
+            taken -= 2_000;
+            let pause = Duration::from_millis(50);
+            channel::<()>().1.recv_timeout(pause).unwrap_err();
+            let more = frame_of_window(2_000);
+            stream.write_all(&more).expect("the connection lives");
+        }
+    }
+    let mut ended = 0;
+    while ended < 20 {
+        let frame = read_frame(&mut stream).expect("the connection lives");
+        ended += usize::from(frame.kind == RST_STREAM);
+    }
+}
+
+fn frame_of_window(bytes: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, 0, &bytes.to_be_bytes())
+}
+
+/// Asks for `/files/large.bin` and reads about so many bytes of the answer, with little room for more.
+fn begin_download(entrance: &Entrance, bytes: usize) -> TcpStream {
+    let mut stream = entrance.connect();
+    let room = SockRef::from(&stream).set_recv_buffer_size(64 * 1024);
+    room.expect("a buffer");
     let text = format!(
         "GET /files/large.bin HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        plain.host
+        entrance.host
     );
     stream.write_all(text.as_bytes()).expect("a request");
-    // The kernel makes room for more only when a third of its megabytes is taken, which is seconds apart here.
-    let begun = Instant::now();
-    let mut received = 0;
-    let (never, pace) = (channel::<()>(), Duration::from_millis(50));
-    let mut piece = vec![0; 64 * 1024];
-    while begun.elapsed() < Duration::from_secs(8) {
-        received += stream.read(&mut piece).expect("a part");
-        never.1.recv_timeout(pace).unwrap_err();
-    }
+    stream
+        .read_exact(&mut vec![0; bytes])
+        .expect("the beginning of the answer");
+    stream
+}
+
+fn rest(mut stream: TcpStream) -> usize {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("the rest");
-    assert!(
-        received + rest.len() > LARGE,
-        "{} bytes",
-        received + rest.len()
-    );
+    rest.len()
+}
+
+#[test]
+fn a_reader_that_took_nothing_or_little_is_cut() {
+    let target = Target::start("write_timeout_seconds = 1");
+    let [plain, _] = target.entrances("http/1.1");
+    let begun = Instant::now();
+    let streams = [0, 4096].map(|bytes| begin_download(&plain, bytes));
+    let mut held = Vec::from(streams);
+    let left = || {
+        held.retain(|stream| stream.take_error().expect("its state").is_none());
+        held.len()
+    };
+    wait_until("they are cut", left, |left| *left == 0);
+    assert!(begun.elapsed() < SLOW, "held for {:?}", begun.elapsed());
+}
+
+#[test]
+fn a_reader_that_took_much_may_rest_and_gets_everything() {
+    let target = Target::start("write_timeout_seconds = 1");
+    let [plain, _] = target.entrances("http/1.1");
+    let read = 1024 * 1024;
+    let mut stream = begin_download(&plain, read);
+    // It has earned minutes, and the limit is a second.
+    let pause = Duration::from_secs(6);
+    channel::<()>().1.recv_timeout(pause).unwrap_err();
+    stream.read_exact(&mut [0; 4096]).expect("it goes on");
+    assert!(read + 4096 + rest(stream) > LARGE);
+}
+
+#[test]
+fn the_end_of_a_download_may_take_longer_than_silence_may_last() {
+    let target = Target::start("idle_timeout_seconds = 1");
+    let [plain, _] = target.entrances("http/1.1");
+    let mut received = LARGE - 6 * 1024 * 1024;
+    let mut stream = begin_download(&plain, received);
+    let mut piece = vec![0; 32 * 1024];
+    // The daemon has written all of it long before. Its system asks for more only when a good part of its own buffer is
+    // free, which is seconds apart here.
+    let (never, pace) = (channel::<()>(), Duration::from_millis(80));
+    loop {
+        let length = stream.read(&mut piece).expect("it goes on");
+        if length == 0 {
+            break;
+        }
+        received += length;
+        never.1.recv_timeout(pace).unwrap_err();
+    }
+    assert!(received > LARGE, "{received} bytes");
 }

@@ -15,7 +15,7 @@ fn attack(options: &[&str]) -> u64 {
     write(home.path(), &[("large.bin", &vec![7; 16 * 1024 * 1024])]);
     let route = "[[hosts.localhost.routes]]\n";
     let config = format!(
-        "[http]\nwrite_timeout_seconds = 10\n[hosts.localhost]\ntls = \"off\"\n{route}to = \"backend\"\n\
+        "[hosts.localhost]\ntls = \"off\"\n{route}to = \"backend\"\n\
          {route}path = \"/files\"\nstrip_prefix = true\nto = {{ files = {{ directory = \"{}\" }} }}\n\
          {route}path = \"/proxied\"\nto = {{ proxy = {{ upstreams = [\"{}\"] }} }}\n",
         home.path().display(),

@@ -169,6 +169,51 @@ fn a_proxied_websocket_opens_beside_other_requests_and_ends_with_its_upstream() 
     assert!(daemon.log().contains(line), "{}", daemon.log());
 }
 
+/// Takes a WebSocket, and sends back what comes in large blocks.
+fn echo_blocks(mut peer: Peer, _: usize) {
+    if peer.request().is_none() {
+        return;
+    }
+    peer.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    while let Some(block) = peer.take(BLOCK) {
+        peer.send(&block);
+    }
+}
+
+const BLOCK: usize = 64 * 1024;
+
+#[test]
+fn megabytes_go_through_a_websocket() {
+    let upstream = Upstream::start(echo_blocks);
+    let routes = route("/", "{ respond = { body = \"page\" } }") + &proxy("/chat", &upstream);
+    let daemon = with_routes(&routes);
+    on_one_connection(&daemon, async |mut sender| {
+        let response = sender.send_request(connect("/chat", "websocket"));
+        let socket = opened(response.await.expect("an answer")).await;
+        let (mut from, mut to) = tokio::io::split(socket);
+        let blocks = 16 * 1024 * 1024 / BLOCK;
+        let send = async {
+            for number in 0..blocks {
+                let block = [u8::try_from(number % 251).expect("a byte"); BLOCK];
+                to.write_all(&block).await.expect("it is taken");
+            }
+        };
+        let receive = async {
+            let mut block = vec![0; BLOCK];
+            for number in 0..blocks {
+                from.read_exact(&mut block).await.expect("it comes back");
+                let wanted = u8::try_from(number % 251).expect("a byte");
+                assert!(block.iter().all(|byte| *byte == wanted), "block {number}");
+            }
+        };
+        tokio::join!(send, receive);
+        let page = sender.send_request(get("/")).await.expect("an answer");
+        assert_eq!(page.status(), StatusCode::OK);
+    });
+}
+
 #[test]
 fn an_upstream_hears_that_the_client_has_gone() {
     let (sender, ended) = std::sync::mpsc::channel();

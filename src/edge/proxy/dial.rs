@@ -18,7 +18,7 @@ use super::h2::H2;
 use super::stream::Stream;
 use crate::cause::chain;
 use crate::config::proxy::{Scheme, UpstreamUrl};
-use crate::edge::connection::Executor;
+use crate::edge::streams::Executor;
 use crate::tasks::Tasks;
 
 /// What hyper may buffer of an answer on one connection, bytes: with less, large answers cost more reads.
