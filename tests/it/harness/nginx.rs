@@ -1,13 +1,15 @@
 //! A real nginx, with TLS, on a port of loopback: an upstream that nobody here wrote.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::pebble::free_address;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::pki::{Files, certificate};
-use super::wait::wait_until;
 
 pub struct Nginx {
     child: Child,
@@ -21,7 +23,9 @@ impl Nginx {
     pub fn start() -> Nginx {
         let home = tempfile::tempdir().expect("a temporary directory");
         let certificate = certificate(home.path(), "nginx", &["localhost"], 2040);
-        let address = free_address();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("as nginx wants it");
+        let address = listener.local_addr().expect("its address");
         let configuration = home.path().join("nginx.conf");
         let text = configured(home.path(), &certificate, address);
         std::fs::write(&configuration, text).expect("a configuration file");
@@ -32,24 +36,19 @@ impl Nginx {
             .arg("-c")
             .arg(&configuration)
             .args(["-e", "stderr"])
-            .stdin(Stdio::null())
+            // It takes over listeners by their numbers; connections wait in this one until it is ready.
+            .env("NGINX", "0;")
+            .stdin(Stdio::from(OwnedFd::from(listener)))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("nginx is installed by tests/run");
-        let nginx = Nginx {
+        Nginx {
             child,
             address,
             certificate,
             home,
-        };
-        wait_until(
-            "nginx listens",
-            || std::net::TcpStream::connect(address).map_err(|_| nginx.log()),
-            Result::is_ok,
-        )
-        .expect("a connection");
-        nginx
+        }
     }
 
     /// Where it is, by the name of its certificate.
@@ -74,7 +73,9 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        let _ended = self.child.kill(); // it may have ended by itself
+        // Its worker ends with it only when it is asked to.
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a process number"));
+        let _ended = kill(pid, Signal::SIGTERM); // it may have ended by itself
         let _status = self.child.wait(); // only so that no zombie stays
         if std::thread::panicking() {
             eprintln!("--- log of nginx ---\n{}", self.log());
@@ -87,7 +88,7 @@ fn configured(home: &Path, certificate: &Files, address: SocketAddr) -> String {
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|kind| format!("{kind}_temp_path {kind};"));
     format!(
-        "daemon off; master_process off; pid pid; error_log stderr info;\n\
+        "daemon off; user root; worker_processes 1; pid pid; error_log stderr info;\n\
          events {{}}\n\
          http {{\n\
          access_log off; {}\n\
