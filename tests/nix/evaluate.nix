@@ -255,6 +255,54 @@ in
     inherit lib;
     inherit (nixos [ machine ../../nix/host.nix ]) options;
   };
+  # What a switch does to the service when these settings come, compared with none.
+  switching =
+    let
+      service =
+        settings:
+        (nixos [
+          machine
+          {
+            services.seance.enable = true;
+            services.seance.settings = settings;
+          }
+        ]).config.systemd.services.seance-backend;
+      before = service { };
+      triggers = service: map toString service.restartTriggers;
+      what =
+        settings:
+        let
+          after = service settings;
+        in
+        if triggers after != triggers before then
+          "restart"
+        else if map toString after.reloadTriggers != map toString before.reloadTriggers then
+          "reload"
+        else
+          "nothing";
+    in
+    {
+      nothing = map what [
+        { }
+        { acme.contact = null; }
+      ];
+      reload = map what [
+        { log.filter = "warn"; }
+        { http.cors_origins = [ "https://a.example" ]; }
+        { signaling.max_topic_bytes = 100; }
+        { apps.default.prefix = "prod"; }
+        { deploy.max_files = 7; }
+      ];
+      restart = map what [
+        { acme.contact = "ops@example.com"; }
+        { drafts.max_open = 7; }
+        { signaling.bus = "nats"; }
+        { signaling.nats.subject_prefix = "other"; }
+        { store.directory = "elsewhere"; }
+        { deploy.follow_seconds = 7; }
+        { log.format = "json"; }
+      ];
+    };
   # nix/package.nix, with a crane that gives back what it is asked for.
   package =
     let
