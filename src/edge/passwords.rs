@@ -74,9 +74,11 @@ impl Passwords {
         })
     }
 
+    /// A wrong password takes as long as with a hash of cost `dearest`.
     pub async fn check(
         &self,
         hash: &PasswordHash,
+        dearest: u32,
         password: Zeroizing<Vec<u8>>,
         address: SocketAddr,
     ) -> Verdict {
@@ -108,6 +110,11 @@ impl Passwords {
             if fits {
                 this.shared.failures.give_back(address.ip());
                 this.remember(digest);
+            } else {
+                // Each cost doubles the time of the one before: together they make up for what is missing.
+                for cost in hash.cost()..dearest {
+                    drop(bcrypt::hash_with_salt(password.as_slice(), cost, [0; 16]));
+                }
             }
             drop(place);
             fits

@@ -127,6 +127,33 @@ fn preflights_need_no_password_and_pages_may_read_the_refusal() {
 }
 
 #[test]
+fn the_time_of_a_refusal_tells_no_names() {
+    // 2^7 times as expensive.
+    let dear = "$2b$11$abcdefghijklmnopqrstuu6lhDwPpwPR5H6lygyoxPy//diwvHrV2";
+    let users = users(&format!("cheap = \"{TEST}\", dear = \"{dear}\""));
+    let daemon = start(&format!(
+        "[http]\nfailed_passwords_per_minute = 1000\n{users}"
+    ));
+    let fastest = |name: &str| {
+        let times = (0..4).map(|number| {
+            let begun = Instant::now();
+            let pair = format!("{name}:wrong {number}");
+            assert_eq!(ask(&daemon, &pair, &[]).status, 401, "{pair}");
+            begun.elapsed()
+        });
+        times.min().expect("a time")
+    };
+    let [cheap, dear, nobody] = ["cheap", "dear", "nobody"].map(fastest);
+    for (name, took) in [("cheap", cheap), ("nobody", nobody)] {
+        let ratio = took.as_secs_f64() / dear.as_secs_f64();
+        assert!(
+            (0.6..1.6).contains(&ratio),
+            "{name}: {took:?}, dear: {dear:?}"
+        );
+    }
+}
+
+#[test]
 fn who_guesses_too_often_is_not_looked_at_for_a_while() {
     let config = format!(
         "[http]\ntrusted_proxies = [\"127.0.0.1\"]\nfailed_passwords_per_minute = 3\n{}",

@@ -17,8 +17,9 @@ pub struct Login {
     passwords: Passwords,
     challenge: HeaderValue,
     users: Users,
-    /// The most expensive of the hashes: a name that does not exist takes as long as one that does.
-    dummy: Option<PasswordHash>,
+    /// The most expensive of the hashes. Every wrong name or password takes as long as one for it: how long an answer
+    /// takes tells no names.
+    dearest: Option<PasswordHash>,
 }
 
 impl Login {
@@ -34,7 +35,7 @@ impl Login {
             // The realm was checked; any challenge is better than none.
             challenge: HeaderValue::try_from(challenge)
                 .unwrap_or(HeaderValue::from_static("Basic realm=\"\"")),
-            dummy: users.values().max_by_key(|hash| hash.cost()).cloned(),
+            dearest: users.values().max_by_key(|hash| hash.cost()).cloned(),
             users,
         }
     }
@@ -51,10 +52,16 @@ impl Login {
         };
         let user = UserName::try_from(name).ok(); // a name that cannot be is nobody's
         let known = user.and_then(|user| self.users.get(&user));
-        let Some(hash) = known.or(self.dummy.as_ref()) else {
+        let Some(dearest) = &self.dearest else {
             return Err(self.ask("Wrong name or password", client));
         };
-        let verdict = self.passwords.check(hash, password, client.address).await;
+        let verdict = self.passwords.check(
+            known.unwrap_or(dearest),
+            dearest.cost(),
+            password,
+            client.address,
+        );
+        let verdict = verdict.await;
         let (status, error, seconds) = match verdict {
             Verdict::Right if known.is_some() => {
                 request.headers_mut().remove(header::AUTHORIZATION);
