@@ -17,6 +17,8 @@ pub mod nginx;
 pub mod pebble;
 pub mod pki;
 pub mod probe;
+pub mod probe_http1;
+pub mod probe_http2;
 pub mod publish;
 pub mod release;
 pub mod site;
