@@ -34,6 +34,7 @@ mod drafts_refused;
 mod drafts_signed;
 mod edge;
 mod edge_acme;
+mod edge_acme_ari;
 mod edge_acme_killed;
 mod edge_acme_nodes;
 mod edge_acme_renewal;

@@ -29,6 +29,8 @@ pub struct Behaviour {
     pub slow: Option<u32>,
     /// TLS-ALPN-01 looks where nothing listens.
     pub tls_blocked: bool,
+    /// It is a newer one, which says when certificates are to be renewed (RFC 9773).
+    pub renewal_info: bool,
 }
 
 pub struct Pebble {
@@ -133,7 +135,12 @@ impl Pebble {
             .append(true)
             .open(self.directory.path().join("log"));
         let log = log.expect("a log file");
-        let mut command = Command::new("pebble");
+        let mut command = match self.behaviour.renewal_info {
+            true => Command::new(
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/pebble-with-ari"),
+            ),
+            false => Command::new("pebble"),
+        };
         command
             .arg("-config")
             .arg(self.directory.path().join("pebble.json"))
@@ -185,6 +192,25 @@ impl Pebble {
         file
     }
 
+    /// From now on the certificate in `pem` is to be renewed between these two times (RFC 3339).
+    pub fn renew_between(&self, pem: &str, start: &str, end: &str) {
+        let window = json!({ "suggestedWindow": { "start": start, "end": end } });
+        let begin = pem.find("-----BEGIN CERTIFICATE").expect("a certificate");
+        let chosen = json!({ "certificate": pem[begin..], "ariResponse": window.to_string() });
+        let url = format!("https://{}/set-renewal-info/", self.management);
+        let taken = curl(&[
+            "-sk",
+            "-o",
+            "-",
+            "-w",
+            "%{http_code}",
+            "-d",
+            &chosen.to_string(),
+            &url,
+        ]);
+        assert!(taken.ends_with("200"), "{taken}");
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -227,6 +253,9 @@ impl Pebble {
         }
         if let Some(life) = self.behaviour.certificate_life {
             options["certificateValidityPeriod"] = json!(life);
+            // Where newer ones look for it.
+            options["profiles"] =
+                json!({ "default": { "description": "", "validityPeriod": life } });
         }
         let text = json!({ "pebble": options }).to_string();
         std::fs::write(path("pebble.json"), text).expect("a configuration file");
