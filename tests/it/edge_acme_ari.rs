@@ -1,4 +1,6 @@
-//! The CA says when a certificate is to be renewed (RFC 9773), and is listened to.
+//! The CA says when a certificate is to be renewed (RFC 9773), and when to ask again, and is listened to.
+
+use std::time::{Duration, Instant};
 
 use crate::harness::acme::{kept, obtained, with_hosts};
 use crate::harness::pebble::{Behaviour, Pebble};
@@ -44,4 +46,21 @@ fn a_certificate_that_the_ca_wants_renewed_is_renewed_at_once_and_named_as_repla
         |log| log.matches("/renewalInfo/").count() > asked,
     );
     assert_eq!(pebble.orders(), 2);
+}
+
+#[test]
+#[ignore = "needs a pebble with ARI: tests/run"]
+fn an_order_that_the_ca_works_on_is_asked_for_again_when_it_says() {
+    let seconds = 8;
+    let pebble = Pebble::start(Behaviour {
+        renewal_info: true,
+        retry_after: Some(seconds),
+        ..Behaviour::default()
+    });
+    let begun = Instant::now();
+    let daemon = with_hosts(&pebble, "", &[NAME]).start();
+    obtained(&daemon, NAME);
+    // It may say it by a date, which has whole seconds.
+    let least = Duration::from_secs(u64::from(seconds) - 1);
+    assert!(begun.elapsed() >= least, "after {:?}", begun.elapsed());
 }

@@ -31,6 +31,8 @@ pub struct Behaviour {
     pub tls_blocked: bool,
     /// It is a newer one, which says when certificates are to be renewed (RFC 9773).
     pub renewal_info: bool,
+    /// Seconds after which a newer one wants to be asked again for an order that it is working on.
+    pub retry_after: Option<u32>,
 }
 
 pub struct Pebble {
@@ -256,6 +258,9 @@ impl Pebble {
             // Where newer ones look for it.
             options["profiles"] =
                 json!({ "default": { "description": "", "validityPeriod": life } });
+        }
+        if let Some(seconds) = self.behaviour.retry_after {
+            options["retryAfter"] = json!({ "authz": seconds, "order": seconds });
         }
         let text = json!({ "pebble": options }).to_string();
         std::fs::write(path("pebble.json"), text).expect("a configuration file");
