@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use self::deed::{audited, body, json, parsed};
 use self::shapes::{
     CompleteResponse, DeclareRequest, DeclareResponse, DraftState, FileState, OpenRequest, Opened,
-    PublishRequest, PublishResponse,
+    PartUrl, PartUrlRequest, PublishRequest, PublishResponse,
 };
 use super::caller::Caller;
 use super::deploy::{deploy_response, log_end, replayed, rollout};
@@ -47,6 +47,7 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(show, delete))
         .routes(routes!(declare))
         .routes(routes!(part))
+        .routes(routes!(part_url))
         .routes(routes!(complete))
         .routes(routes!(publish))
 }
@@ -104,7 +105,7 @@ async fn open(
     };
     let head = audited(&api, deed, work).await?;
     let location = format!("/api/drafts/{}", head.id);
-    let opened = Json(Opened::from(&head));
+    let opened = Json(Opened::new(&head, api.releases.drafts().presigns()));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], opened).into_response())
 }
 
@@ -124,7 +125,8 @@ async fn show(
     caller.may(Scope::Publish)?;
     let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
     let drafts = api.releases.drafts();
-    Ok(Json(drafts.show(&caller.app, draft(&id)?).await?.into()))
+    let shown = drafts.show(&caller.app, draft(&id)?).await?;
+    Ok(Json(DraftState::new(shown, drafts.presigns())))
 }
 
 /// Delete a draft
@@ -237,6 +239,39 @@ async fn part(
     let (received, ()) = tokio::join!(part.receive(reader), pump.run());
     received?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Get a signed URL for a part
+///
+/// Where `presignedParts` is true a part may go to the bucket itself, past the daemon. Who cannot reach the bucket sends it
+/// here.
+#[utoipa::path(post, path = "/api/drafts/{id}/uploads/{upload}/parts/{n}/url", tag = "drafts",
+    operation_id = "presignPart",
+    params(("id" = String, Path, description = "The draft"), ("upload" = String, Path, description = "The upload"),
+        ("n" = u64, Path, description = "Number of the part")),
+    security(("builderKey" = []), ("bearer" = [])), request_body = PartUrlRequest, responses(
+    (status = 200, body = PartUrl), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    (status = 404, body = ErrorBody, description = "There is no such upload, or parts are not sent to the bucket here",
+        example = json!({"error": "No signed URLs", "message": "parts are not sent to the bucket here",
+            "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
+    (status = 409, body = ErrorBody, description = "The draft is published"),
+    (status = 503, body = ErrorBody)))]
+async fn part_url(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    path: Result<Path<PartPath>, PathRejection>,
+    request: Request,
+) -> Result<Json<PartUrl>, ApiError> {
+    caller.may(Scope::Publish)?;
+    let Path(PartPath { id, upload, n }) = path.map_err(|_| ApiError::NotFound)?;
+    let (id, upload) = (draft(&id)?, self::upload(&upload)?);
+    let asked: PartUrlRequest = json(&api, request.into_body(), BODY_BYTES).await?;
+    may_touch(&api, &caller, id, Some(&upload)).await?;
+    let drafts = api.releases.drafts();
+    let pass = drafts
+        .pass(&caller.app, id, &upload, n, asked.md5()?)
+        .await?;
+    Ok(Json(pass.into()))
 }
 
 /// Complete an upload

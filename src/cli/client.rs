@@ -22,7 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use part::{Content, Meter};
+pub use part::{Content, Meter, Signed};
 
 use retry::Retries;
 

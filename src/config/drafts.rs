@@ -23,6 +23,11 @@ pub struct Drafts {
     pub parts_in_flight: usize,
     /// Files that are put together from their parts at the same time.
     pub completes_in_flight: usize,
+    /// Clients may send parts to the bucket themselves, by signed URLs, when they reach it at `store.s3.endpoint`. Only
+    /// with `store.kind = "s3"`.
+    pub presigned_parts: bool,
+    /// How long a signed URL of a part is good, seconds. It counts when the part begins.
+    pub presigned_seconds: u64,
 }
 
 impl Default for Drafts {
@@ -34,6 +39,8 @@ impl Default for Drafts {
             expire_seconds: 7 * 24 * 3600,
             parts_in_flight: 32,
             completes_in_flight: 4,
+            presigned_parts: false,
+            presigned_seconds: 300,
         }
     }
 }

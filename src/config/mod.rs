@@ -109,6 +109,10 @@ pub enum ConfigError {
         variable: &'static str,
         key: &'static str,
     },
+    #[error(
+        "`drafts.presigned_parts` is set, but only a bucket takes parts by signed URLs (`store.kind = \"s3\"`)"
+    )]
+    PresignedDirectory,
     #[error("`{key}` and `{key}_file` are both set; one of them has to go")]
     Both { key: &'static str },
     #[error(
@@ -243,6 +247,9 @@ pub fn load(
     }
     tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
+    if file.drafts.presigned_parts && file.store.kind == file::StoreKind::Filesystem {
+        return Err(ConfigError::PresignedDirectory);
+    }
     file.deny.check()?;
     let table = Table::compile(&file.hosts, &places).map_err(Box::new)?;
     let table = Arc::new(table);

@@ -94,7 +94,7 @@ fn deploy(deploy: &Deploy) -> [Range; 12] {
 }
 
 #[rustfmt::skip] // a table is read by its columns
-fn drafts(drafts: &Drafts) -> [Range; 6] {
+fn drafts(drafts: &Drafts) -> [Range; 7] {
     [
         // Proxies and CDNs in front of us take bodies of at most 100 MB.
         ("drafts.part_bytes", drafts.part_bytes, 64 * KIB, 100_000_000),
@@ -103,6 +103,7 @@ fn drafts(drafts: &Drafts) -> [Range; 6] {
         ("drafts.expire_seconds", drafts.expire_seconds, MINUTE, 30 * DAY),
         ("drafts.parts_in_flight", drafts.parts_in_flight as u64, 1, 256),
         ("drafts.completes_in_flight", drafts.completes_in_flight as u64, 1, 64),
+        ("drafts.presigned_seconds", drafts.presigned_seconds, 1, HOUR),
     ]
 }
 

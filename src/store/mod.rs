@@ -59,6 +59,24 @@ pub struct Meta {
     pub etag: Option<String>,
 }
 
+/// The only body that a signed URL is good for.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    pub content_type: &'a str,
+    /// Bytes.
+    pub length: u64,
+    /// MD5 of the body, where it is known: the provider refuses any other.
+    pub md5: Option<[u8; 16]>,
+}
+
+/// A request that the provider takes without our credentials: who sees the URL can make it, so it has no Debug and
+/// belongs in no log.
+pub struct Presigned {
+    pub url: String,
+    /// Fields that are signed too; the request has to have them.
+    pub headers: Vec<(String, String)>,
+}
+
 /// What became of a create-only write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a lost race is not an error, and the object is somebody else's"]
@@ -217,20 +235,16 @@ impl Store {
         }
     }
 
-    /// A URL to which the object may be PUT without credentials for `valid`,
-    /// with exactly this type and, where given, length (S3 only).
+    /// A URL to which `expected` may be PUT without credentials for `valid` (S3 only).
     pub async fn presign_put(
         &self,
         key: &Key,
         valid: Duration,
-        content_type: &str,
-        content_length: Option<u64>,
-    ) -> Result<String, StoreError> {
+        expected: Expected<'_>,
+    ) -> Result<Presigned, StoreError> {
         match self {
             Store::Filesystem(_) => Err(StoreError::Unsupported { what: "sign URLs" }),
-            Store::S3(bucket) => {
-                Box::pin(bucket.presign_put(key, valid, content_type, content_length)).await
-            }
+            Store::S3(bucket) => Box::pin(bucket.presign_put(key, valid, expected)).await,
         }
     }
 

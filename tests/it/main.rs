@@ -30,6 +30,7 @@ mod drafts;
 mod drafts_expired;
 mod drafts_killed;
 mod drafts_nodes;
+mod drafts_presigned;
 mod drafts_refused;
 mod drafts_signed;
 mod edge;

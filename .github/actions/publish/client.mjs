@@ -1,10 +1,13 @@
 // Speaks with the daemon: requests, their repetition, and parts of files that are read while they are sent.
+import crypto from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
 import https from "node:https";
 
 /** Without a byte in either direction. */
 export const PATIENCE = 60_000;
+/** For a bucket: it may be where only the daemon reaches it. */
+const SIGNED_PATIENCE = 20_000;
 /** For what the daemon does with the bytes that it has, which grows with them. */
 export const LONG_PATIENCE = 15 * 60_000;
 const ANSWER_MOST = 64 * 1024 * 1024;
@@ -42,8 +45,8 @@ export class Client {
       throw new Usage(`${to} is not the address of a daemon`);
     }
     if (!["http:", "https:"].includes(url.protocol)) throw new Usage(`${to} is not the address of a daemon`);
-    this.transport = url.protocol === "https:" ? https : http;
-    this.agent = new this.transport.Agent({ keepAlive: true, maxSockets: parallel + 1 });
+    const agent = transport => new transport.Agent({ keepAlive: true, maxSockets: parallel + 1 });
+    this.agents = { "http:": agent(http), "https:": agent(https) };
     this.base = `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}${app ? `/apps/${app}` : ""}`;
     this.key = key;
     this.tries = tries;
@@ -54,7 +57,7 @@ export class Client {
   ask(method, path, body, patience = PATIENCE) {
     const bytes = Buffer.from(body === undefined ? "" : JSON.stringify(body));
     return this.again(path, async () => {
-      const answer = await this.exchange(method, path, { bytes, patience });
+      const answer = await this.exchange(method, this.base + path, { headers: this.json(), bytes, patience });
       try {
         return JSON.parse(answer || "null");
       } catch {
@@ -65,22 +68,40 @@ export class Client {
 
   /** Sends `length` bytes of `content` from `offset` on; `counted` is told of the bytes, and of those to be sent again. */
   put(path, what, content, offset, length, counted) {
-    return this.again(what, async () => {
-      if (content.path && fs.statSync(content.path).size !== content.size) {
-        throw new Failure(`${content.path} changed while it was being sent`);
-      }
-      let taken = 0;
-      const meter = bytes => {
-        taken += bytes;
-        counted(bytes);
-      };
-      try {
-        await this.exchange("PUT", path, { part: { content, offset, length }, meter, patience: PATIENCE });
-      } catch (error) {
-        counted(-taken);
-        throw error;
-      }
-    });
+    return this.again(what, () => this.part(this.base + path, this.headers(), { content, offset, length }, counted, PATIENCE));
+  }
+
+  /** The same, once, to where a signed URL says; `path` is where the daemon gives it. */
+  async putSigned(path, content, offset, length, counted) {
+    const asked = Buffer.from(JSON.stringify({ md5: await md5(content, offset, length) }));
+    const signed = JSON.parse(await this.exchange("POST", this.base + path, { headers: this.json(), bytes: asked, patience: PATIENCE }));
+    await this.part(signed.url, signed.headers, { content, offset, length }, counted, SIGNED_PATIENCE);
+  }
+
+  headers() {
+    return { "x-builder-key": this.key };
+  }
+
+  json() {
+    return { ...this.headers(), "content-type": "application/json" };
+  }
+
+  async part(url, headers, part, counted, patience) {
+    const { content } = part;
+    if (content.path && fs.statSync(content.path).size !== content.size) {
+      throw new Failure(`${content.path} changed while it was being sent`);
+    }
+    let taken = 0;
+    const meter = bytes => {
+      taken += bytes;
+      counted(bytes);
+    };
+    try {
+      await this.exchange("PUT", url, { headers, part, meter, patience });
+    } catch (error) {
+      counted(-taken);
+      throw error;
+    }
   }
 
   async again(what, work) {
@@ -101,11 +122,11 @@ export class Client {
   }
 
   /** The body of a success. */
-  exchange(method, path, { bytes, part, meter, patience }) {
-    const url = this.base + path;
+  exchange(method, address, { headers, bytes, part, meter, patience }) {
     const length = part ? part.length : bytes.length;
-    const headers = { "x-builder-key": this.key, "content-length": length };
-    if (!part) headers["content-type"] = "application/json";
+    const { protocol } = new URL(address);
+    // A signature is as good as a key: it stands in no message.
+    const [url] = address.split("?");
     return new Promise((resolve, reject) => {
       let answered = false;
       let source;
@@ -114,7 +135,8 @@ export class Client {
         // What follows an answer, such as the end of a connection whose request was not read, does not change it.
         if (!answered) reject(error instanceof Failure ? error : new Unreachable(`cannot reach ${url}: ${error.message || error.code}`));
       };
-      const request = this.transport.request(url, { method, headers, agent: this.agent }, response => {
+      const options = { method, headers: { ...headers, "content-length": length }, agent: this.agents[protocol] };
+      const request = (protocol === "https:" ? https : http).request(address, options, response => {
         answered = true;
         // A body that nobody will read must not keep the connection.
         const settled = () => request.writableFinished || request.destroy();
@@ -143,8 +165,21 @@ export class Client {
   }
 
   close() {
-    this.agent.destroy();
+    for (const agent of Object.values(this.agents)) agent.destroy();
   }
+}
+
+async function md5(content, offset, length) {
+  const digest = crypto.createHash("md5");
+  if (content.bytes) return digest.update(content.bytes.subarray(offset, offset + length)).digest("hex");
+  try {
+    for await (const chunk of fs.createReadStream(content.path, { start: offset, end: offset + length - 1, highWaterMark: 1 << 18 })) {
+      digest.update(chunk);
+    }
+  } catch (error) {
+    throw new Failure(`cannot read ${content.path}: ${error.message}`);
+  }
+  return digest.digest("hex");
 }
 
 function read(response, url) {

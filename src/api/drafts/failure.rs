@@ -9,7 +9,9 @@ use crate::release::path::ReleasePath;
 
 pub fn status(error: &DraftError) -> StatusCode {
     match error {
-        DraftError::Unknown | DraftError::UnknownUpload => StatusCode::NOT_FOUND,
+        DraftError::Unknown | DraftError::UnknownUpload | DraftError::NotPresigned => {
+            StatusCode::NOT_FOUND
+        }
         DraftError::Published { .. }
         | DraftError::TooMany { .. }
         | DraftError::MissingParts(_)
@@ -47,6 +49,7 @@ pub fn members(error: &DraftError) -> Value {
     match error {
         DraftError::Unknown => json!({ "error": "Draft not found" }),
         DraftError::UnknownUpload => json!({ "error": "Upload not found" }),
+        DraftError::NotPresigned => json!({ "error": "No signed URLs", "message": said }),
         DraftError::Published { n } => {
             json!({ "error": "Draft is published", "message": said, "record": n })
         }

@@ -1,12 +1,14 @@
 //! What requests about drafts say, and what they are answered.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::deploy::DeployResponse;
 use super::super::error::ApiError;
 use crate::clock;
-use crate::release::draft::{Batch, Declaration, Head, Shown, Standing, Upload};
+use crate::release::draft::{Batch, Declaration, Head, Pass, Shown, Standing, Upload};
 use crate::release::path::ReleasePath;
 
 /// Bytes of a job's name.
@@ -22,13 +24,16 @@ pub struct OpenRequest {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(example = json!({"id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "expires": "2026-11-28T01:40:03.000Z", "partBytes": 8388608}))]
+#[schema(example = json!({"id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "expires": "2026-11-28T01:40:03.000Z", "partBytes": 8388608,
+    "presignedParts": false}))]
 pub struct Opened {
     id: String,
     /// RFC 3339, UTC. Nothing moves it.
     expires: String,
     /// Size of every part but an upload's last, bytes.
     part_bytes: u64,
+    /// Whether parts may be sent to the bucket, by signed URLs.
+    presigned_parts: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -40,6 +45,7 @@ pub struct DraftState {
     /// RFC 3339, UTC.
     expires: String,
     part_bytes: u64,
+    presigned_parts: bool,
     /// The record that it was published as.
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<u64>,
@@ -112,6 +118,25 @@ pub struct DeclaredFile {
     state: FileState,
 }
 
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"md5": "5eb63bbbe01eeed093cb22bb8f5acdc3"}))]
+pub struct PartUrlRequest {
+    /// MD5 of the part, hexadecimal: the bucket refuses other bytes.
+    md5: Option<String>,
+}
+
+/// The part is sent with `PUT url`, and with these headers.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"url": "https://builds.sfo3.digitaloceanspaces.com/.seance/drafts/…?X-Amz-Signature=…",
+    "headers": {"content-length": "8388608", "content-type": "application/octet-stream"}, "expires": "2026-11-21T01:45:03.000Z"}))]
+pub struct PartUrl {
+    url: String,
+    headers: BTreeMap<String, String>,
+    /// RFC 3339, UTC: the part has to begin before.
+    expires: String,
+}
+
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"path": "releases/linux-x64/Seance-1.4.0.AppImage", "state": "present"}))]
 pub struct CompleteResponse {
@@ -137,6 +162,30 @@ pub struct PublishResponse {
     pub deploy: DeployResponse,
     /// The record that the draft was published as.
     pub record: u64,
+}
+
+impl PartUrlRequest {
+    pub fn md5(&self) -> Result<Option<[u8; 16]>, ApiError> {
+        let Some(text) = &self.md5 else {
+            return Ok(None);
+        };
+        let mut md5 = [0; 16];
+        hex::decode_to_slice(text, &mut md5).map_err(|_| ApiError::Value {
+            member: "md5",
+            rule: "32 hexadecimal digits",
+        })?;
+        Ok(Some(md5))
+    }
+}
+
+impl From<Pass> for PartUrl {
+    fn from(pass: Pass) -> PartUrl {
+        PartUrl {
+            url: pass.request.url,
+            headers: pass.request.headers.into_iter().collect(),
+            expires: clock::rfc3339(pass.expires),
+        }
+    }
 }
 
 impl DeclareRequest {
@@ -179,18 +228,19 @@ impl DeclareFile {
     }
 }
 
-impl From<&Head> for Opened {
-    fn from(head: &Head) -> Opened {
+impl Opened {
+    pub fn new(head: &Head, presigned_parts: bool) -> Opened {
         Opened {
             id: head.id.to_string(),
             expires: clock::rfc3339(head.expires),
             part_bytes: head.part_bytes,
+            presigned_parts,
         }
     }
 }
 
-impl From<Shown> for DraftState {
-    fn from(shown: Shown) -> DraftState {
+impl DraftState {
+    pub fn new(shown: Shown, presigned_parts: bool) -> DraftState {
         let file = |standing: Standing| DraftFile {
             path: standing.path.to_string(),
             size: standing.content.size,
@@ -203,6 +253,7 @@ impl From<Shown> for DraftState {
             created: clock::rfc3339(shown.head.created),
             expires: clock::rfc3339(shown.head.expires),
             part_bytes: shown.head.part_bytes,
+            presigned_parts,
             record: shown.record,
             files: shown.files.into_iter().map(file).collect(),
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::digest::Item;
 use super::error::PublishError;
 use super::progress::Progress;
-use crate::cli::client::{Client, ClientError, LONG_PATIENCE, PATIENCE};
+use crate::cli::client::{Client, ClientError, LONG_PATIENCE, PATIENCE, Signed};
 use crate::release::ReleaseId;
 
 /// Files that are declared with one request.
@@ -35,6 +35,9 @@ pub struct State {
     pub id: ReleaseId,
     pub part_bytes: u64,
     pub expires: String,
+    /// Whether it gives signed URLs for parts.
+    #[serde(default)]
+    pub presigned_parts: bool,
     /// Number of the record that published it.
     #[serde(default)]
     pub record: Option<u64>,
@@ -140,6 +143,15 @@ impl<'a> Draft<'a> {
     pub fn part_path(&self, upload: &str, n: u64) -> String {
         let upload = utf8_percent_encode(upload, SEGMENT);
         self.path(&format!("uploads/{upload}/parts/{n}"))
+    }
+
+    /// A way past the daemon for part `n` of an upload, which has this `md5`. Asked for once: without one there is the
+    /// daemon.
+    pub async fn pass(&self, upload: &str, n: u64, md5: [u8; 16]) -> Result<Signed, ClientError> {
+        let path = format!("{}/url", self.part_path(upload, n));
+        let body = json!({ "md5": hex::encode(md5) });
+        let asked = self.client.ask(Method::POST, &path, Some(&body), PATIENCE);
+        asked.await
     }
 
     /// Has the parts put together and their hash compared; `Err` of the inner kind says why that is not to be.

@@ -3,6 +3,7 @@
 //! `mapping` says where each file goes, `digest` what the daemon is to compare, `draft` speaks with it, `send` brings it
 //! what it lacks. `.github/actions/publish/` does the same without this binary.
 
+mod bucket;
 mod digest;
 mod draft;
 mod dry_run;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::bucket::Bucket;
 use super::digest::Item;
 use super::draft::{Draft, Lacking};
 use super::error::PublishError;
@@ -53,7 +54,9 @@ pub async fn fill(
             return Ok(sent);
         }
         draft.progress.begin("sending", bytes);
-        refused = send(draft, &lacking, parallel).await?;
+        // What came wrong by way of the bucket does not go that way again.
+        let bucket = Bucket::new(draft.state.presigned_parts && round == 0);
+        refused = send(draft, &bucket, &lacking, parallel).await?;
         if refused.is_empty() {
             return Ok(sent);
         }
@@ -64,6 +67,7 @@ pub async fn fill(
 /// Gives what the daemon would not take, with its reasons.
 async fn send(
     draft: &Draft<'_>,
+    bucket: &Bucket,
     lacking: &[Lacking<'_>],
     parallel: usize,
 ) -> Result<Vec<String>, PublishError> {
@@ -80,7 +84,7 @@ async fn send(
         parts.chain(only_complete).map(move |part| (flight, part))
     });
     stream::iter(steps)
-        .map(|(flight, part)| step(draft, flight, part))
+        .map(|(flight, part)| step(draft, bucket, flight, part))
         .buffer_unordered(parallel)
         .try_filter_map(|refused| std::future::ready(Ok(refused)))
         .try_collect()
@@ -90,11 +94,12 @@ async fn send(
 /// Sends a part; who sent the last one of a file has it put together.
 async fn step(
     draft: &Draft<'_>,
+    bucket: &Bucket,
     flight: &Flight<'_>,
     part: Option<u64>,
 ) -> Result<Option<String>, PublishError> {
     if let Some(n) = part {
-        send_part(draft, flight.lacking, n).await?;
+        send_part(draft, bucket, flight.lacking, n).await?;
         if flight.left.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(None);
         }
@@ -105,8 +110,16 @@ async fn step(
         .map(|reason| format!("{}: {reason}", flight.lacking.item.path)))
 }
 
-async fn send_part(draft: &Draft<'_>, lacking: &Lacking<'_>, n: u64) -> Result<(), PublishError> {
+async fn send_part(
+    draft: &Draft<'_>,
+    bucket: &Bucket,
+    lacking: &Lacking<'_>,
+    n: u64,
+) -> Result<(), PublishError> {
     let range = range(lacking.item.size, draft.state.part_bytes, n);
+    if bucket.takes(draft, lacking, n, range).await? {
+        return Ok(());
+    }
     let path = draft.part_path(&lacking.upload, n);
     let mut retries = draft.client.retries();
     loop {

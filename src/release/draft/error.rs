@@ -24,6 +24,8 @@ pub enum DraftError {
     Published { n: u64 },
     #[error("{limit} drafts are open; publish or delete one")]
     TooMany { limit: usize },
+    #[error("parts are not sent to the bucket here")]
+    NotPresigned,
     #[error("too many parts are being received")]
     Busy,
     #[error(transparent)]

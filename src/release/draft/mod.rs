@@ -11,6 +11,7 @@ mod judge;
 mod made;
 mod merge;
 mod objects;
+mod presign;
 mod publish;
 mod receive;
 mod signature;
@@ -30,6 +31,7 @@ pub use declared::{Batch, Declaration, Refusal};
 pub use error::DraftError;
 pub use judge::Terms;
 pub use objects::Head;
+pub use presign::Pass;
 pub use sweep::{Sweeper, protected};
 pub use upload::Upload;
 

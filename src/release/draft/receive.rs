@@ -29,6 +29,24 @@ pub struct Part {
 }
 
 impl Drafts {
+    /// The size in bytes of part `n` of an upload that may be sent.
+    pub(super) async fn awaited(
+        &self,
+        app: &config::App,
+        id: ReleaseId,
+        upload: &Upload,
+        n: u64,
+    ) -> Result<u64, DraftError> {
+        let opened = self.with_upload(app, id, upload).await?;
+        if let Some(n) = self.record_of(id) {
+            return Err(DraftError::Published { n });
+        }
+        let part_bytes = opened.head.part_bytes;
+        let last = upload.parts(part_bytes);
+        let size = upload.part_size(n, part_bytes);
+        size.ok_or(DraftError::NoPart { last })
+    }
+
     /// Admits part `n` of an upload, once there is room for it; its bytes may have to have a `sha256`.
     pub async fn part(
         &self,
@@ -38,14 +56,7 @@ impl Drafts {
         n: u64,
         sha256: Option<[u8; 32]>,
     ) -> Result<Part, DraftError> {
-        let opened = self.with_upload(app, id, upload).await?;
-        if let Some(n) = self.record_of(id) {
-            return Err(DraftError::Published { n });
-        }
-        let part_bytes = opened.head.part_bytes;
-        let last = upload.parts(part_bytes);
-        let size = upload.part_size(n, part_bytes);
-        let size = size.ok_or(DraftError::NoPart { last })?;
+        let size = self.awaited(app, id, upload, n).await?;
         let turn = self.shared.receiving.clone().acquire_owned();
         let permit = match tokio::time::timeout(self.shared.room.patience, turn).await {
             Ok(permit) => permit.map_err(Lost::Closed)?,

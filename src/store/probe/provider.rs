@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Probe, Verdict, attributes, no, yes};
-use crate::store::{Attributes, S3, StoreError, Visibility};
+use crate::store::{Attributes, Expected, S3, StoreError, Visibility};
 
 const A_MINUTE: Duration = Duration::from_secs(60);
 
@@ -141,10 +141,12 @@ impl Probe<'_> {
 
     pub(super) async fn presigned_put(&self, bucket: &S3) -> Result<Verdict, StoreError> {
         let key = self.key("presigned-put")?;
-        let url = self
-            .store
-            .presign_put(&key, A_MINUTE, "text/plain", Some(6))
-            .await?;
+        let expected = Expected {
+            content_type: "text/plain",
+            length: 6,
+            md5: None,
+        };
+        let url = self.store.presign_put(&key, A_MINUTE, expected).await?.url;
         let body = Bytes::from_static(b"signed");
         let refused = bucket
             .ask("PUT", &url, &[("content-type", "text/html")], body.clone())

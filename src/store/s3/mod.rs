@@ -24,7 +24,7 @@ use md5::{Digest, Md5};
 use tokio::sync::{OnceCell, Semaphore};
 
 use self::failure::{Deed, is_absent};
-use super::{Attributes, Key, Meta, StoreError, Visibility};
+use super::{Attributes, Expected, Key, Meta, Presigned, StoreError, Visibility};
 use crate::{
     config,
     tasks::{self, Tasks},
@@ -261,15 +261,14 @@ impl S3 {
         Ok(signed.uri().to_owned())
     }
 
-    /// The type and, where given, the length are part of the signature: the
-    /// provider refuses anything else.
+    /// What is expected is part of the signature: the provider refuses anything
+    /// else.
     pub(super) async fn presign_put(
         &self,
         key: &Key,
         valid: Duration,
-        content_type: &str,
-        content_length: Option<u64>,
-    ) -> Result<String, StoreError> {
+        expected: Expected<'_>,
+    ) -> Result<Presigned, StoreError> {
         let deed = Deed {
             action: "sign a URL for",
             subject: key.as_str(),
@@ -279,13 +278,20 @@ impl S3 {
             .put_object()
             .bucket(self.bucket())
             .key(key.as_str())
-            .content_type(content_type)
-            .set_content_length(content_length.and_then(|length| i64::try_from(length).ok()));
+            .content_type(expected.content_type)
+            .content_length(i64::try_from(expected.length).unwrap_or(i64::MAX))
+            .set_content_md5(expected.md5.map(|md5| STANDARD.encode_to_string(md5)));
         let signed = request
             .presigned(presigning(valid)?)
             .await
             .map_err(|error| deed.failed(error))?;
-        Ok(signed.uri().to_owned())
+        let headers = signed.headers();
+        Ok(Presigned {
+            url: signed.uri().to_owned(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        })
     }
 
     pub(super) fn client(&self) -> Arc<Client> {

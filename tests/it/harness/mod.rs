@@ -21,6 +21,7 @@ pub mod probe_http1;
 pub mod probe_http2;
 pub mod publish;
 pub mod release;
+pub mod sieve;
 pub mod site;
 pub mod tls;
 pub mod upstream;
