@@ -37,7 +37,7 @@ fn server(bucket: &Bucket) -> SocketAddr {
 }
 
 /// How many keys begin with `prefix`.
-fn count(bucket: &Bucket, prefix: &str) -> usize {
+pub fn count(bucket: &Bucket, prefix: &str) -> usize {
     let listing = bucket.request(
         "GET",
         &format!("?list-type=2&prefix={}", prefix.replace('/', "%2F")),

@@ -7,17 +7,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::release::{
     Files, StoreDirectory, assert_same, deploy, onto, product, served, try_deploy,
 };
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, kill};
-
-/// Daemons killed side by side; each waits more than it works.
-pub const WORKERS: usize = 4;
 
 /// Where a deploy was when it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,25 +126,12 @@ fn a_deploy_killed_at_any_point_leaves_the_old_release_or_the_new_one() {
     assert!(answered);
     assert_eq!(check(counted.path(), &old, &new, true), Phase::Projected);
     assert!(calls >= 200, "only {calls} points to be killed at");
-    let next = AtomicUsize::new(1);
-    let phases = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at > calls {
-                        return;
-                    }
-                    let home = copy_of(template.path());
-                    let (_, answered) = killed_at(home.path(), at, &new);
-                    let phase = check(home.path(), &old, &new, answered);
-                    phases.lock().expect("phases").push(phase);
-                }
-            });
-        }
+    let points: Vec<usize> = (1..=calls).collect();
+    let phases = kill::sweep(&points, |at| {
+        let home = copy_of(template.path());
+        let (_, answered) = killed_at(home.path(), at, &new);
+        check(home.path(), &old, &new, answered)
     });
-    let phases = phases.into_inner().expect("phases");
     let count = |wanted: Phase| phases.iter().filter(|phase| **phase == wanted).count();
     let counts = [Phase::Staging, Phase::Recorded, Phase::Projected].map(count);
     eprintln!("{calls} points: {counts:?} while staging, after the record, after the projection");

@@ -11,7 +11,7 @@ use crate::harness::{Builder, Daemon, key_hash};
 
 const KEY: &str = "a key of this test only";
 
-fn node(store: &str) -> Daemon {
+pub fn node(store: &str) -> Daemon {
     let config = format!(
         "{store}[deploy]\nfollow_seconds = 1\n[drafts]\npart_bytes = {PART}\n[apps.default]\nbuilder_key_hashes = [\"{}\"]\n",
         key_hash(KEY)
@@ -19,7 +19,7 @@ fn node(store: &str) -> Daemon {
     Builder::new().config(&config).start()
 }
 
-fn client(node: &Daemon) -> Client<'static> {
+pub fn client(node: &Daemon) -> Client<'static> {
     Client {
         address: node.http,
         key: KEY,
