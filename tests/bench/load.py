@@ -1,9 +1,18 @@
 """The load: one HTTP/1.1 connection, cheaper per byte than any server (bodies leave by sendfile, arrive by MSG_TRUNC)."""
 
 import json
+import pathlib
 import re
 import socket
 import subprocess
+
+
+def port_of(server):
+    return int(server.addresses["X_SEANCE_HTTP"].rsplit(":", 1)[1])
+
+
+def builder_key(state):
+    return next(pathlib.Path(state).glob("builder*key*")).read_text().strip()
 
 
 class Connection:
@@ -29,6 +38,14 @@ class Connection:
         while len(rest) < length:
             rest += self.socket.recv(65536)
         return status, json.loads(rest)
+
+    def read(self, path):
+        """GET a small body."""
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        _, length, rest = self.head()
+        while len(rest) < length:
+            rest += self.socket.recv(65536)
+        return rest
 
     def get(self, path, headers=()):
         """GET and throw the body away; returns (status, body length)."""

@@ -1,4 +1,4 @@
-"""The bars of the release half: deploy, update feed, downloads, start and footprint."""
+"""The bars of the release half: deploy, update feed, downloads, start and footprint; uploads and rollback."""
 
 import base64
 import contextlib
@@ -12,8 +12,10 @@ import statistics
 import subprocess
 
 import processes
-from load import Connection, wrk
+from load import Connection, builder_key, port_of, wrk
+from rollback import rollback
 from table import Table
+from uploads import uploads
 
 TOOLS = ["nginx", "node", "wrk", "taskset", "strip"]
 ARTEFACT = "releases/darwin-arm64/Seance-1.4.0-arm64.dmg"
@@ -23,6 +25,16 @@ RUNS = 3
 
 
 def measure(table: Table, parts, binary, scratch):
+    if "uploads" in parts:
+        uploads(table, binary, scratch)
+    if "rollback" in parts:
+        rollback(table, binary, scratch)
+    if set(parts) - {"uploads", "rollback"}:
+        large(table, parts, binary, scratch)
+
+
+def large(table, parts, binary, scratch):
+    """What is done with one large deploy."""
     body = write_deploy(scratch)
     with processes.kept_in_memory(body):
         if "deploy" in parts:
@@ -42,7 +54,7 @@ def measure(table: Table, parts, binary, scratch):
         deploy_to_s3(table, binary, scratch, body)
 
 
-PARTS = ["deploy", "polls", "downloads", "start", "s3"]
+PARTS = ["deploy", "polls", "downloads", "start", "s3", "uploads", "rollback"]
 
 
 def write_deploy(scratch):
@@ -67,17 +79,12 @@ def write_deploy(scratch):
 
 
 def post(server, state, body):
-    key = next(pathlib.Path(state).glob("builder*key*")).read_text().strip()
-    headers = [f"x-builder-key: {key}", "content-type: application/json"]
+    headers = [f"x-builder-key: {builder_key(state)}", "content-type: application/json"]
     with Connection(port_of(server)) as connection:
         status, answer = connection.post_file("/deploy", body, headers)
     if status != 200:
         raise RuntimeError(f"deploy answered {status}: {answer}")
     return answer
-
-
-def port_of(server):
-    return int(server.addresses["X_SEANCE_HTTP"].rsplit(":", 1)[1])
 
 
 def served_path(path):
