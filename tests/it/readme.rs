@@ -1,11 +1,14 @@
 //! The README's tour works when pasted. Its commands run as they stand, in a network namespace of their own, where
-//! the ports that they name are free; `cargo run --release --` is the binary that the tests built.
+//! the ports that they name are free; `cargo run --release --` is the binary that the tests built. So does its script for
+//! drafts, but for the address of the daemon.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::harness::Builder;
+use crate::harness::release::served;
 use crate::harness::wait::wait_until;
 
 #[test]
@@ -89,15 +92,53 @@ fn read_below(directory: &Path, text: &mut String) {
     }
 }
 
+#[test]
+#[ignore = "needs curl and jq: tests/run"]
+fn the_script_that_fills_a_draft_works_from_the_readme_s_own_text() {
+    let blocks = blocks("\n## Drafts and resumable uploads\n", "\n## ");
+    let [script] = &blocks[..] else {
+        panic!("one script: {blocks:?}");
+    };
+    let example = "https://backend.example.com";
+    assert!(script.contains(example), "{script}");
+    let daemon = Builder::new().start();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let name = "Seance-1.4.0.AppImage";
+    // Of three parts, none like another.
+    let content: Vec<u8> = (0..2_300_000_u64).flat_map(u64::to_le_bytes).collect();
+    fs::create_dir(home.path().join("dist")).expect("a directory");
+    fs::write(home.path().join("dist").join(name), &content).expect("a build");
+    let script = script.replace(example, &daemon.url(""));
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", &script]);
+    clean(&mut command, home.path())
+        .env("BUILDER_KEY", daemon.builder_key())
+        .current_dir(home.path());
+    let ran = command.output().expect("bash runs");
+    let printed = String::from_utf8_lossy(&ran.stdout);
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{printed}\n{errors}");
+    assert!(printed.contains("\"success\":true"), "{printed}");
+    let parts = fs::read_dir(home.path()).expect("what it left").flatten();
+    let parts = parts.filter(|entry| entry.file_name().to_string_lossy().starts_with("part."));
+    assert_eq!(parts.count(), 3);
+    let served = served(daemon.http, &format!("releases/linux-x64/{name}"));
+    assert!(served == Some(content), "it is not served as it was built");
+}
+
 /// The `sh` blocks between the README's marks.
 fn tour() -> Vec<String> {
+    blocks("<!-- tour", "<!-- end of tour -->")
+}
+
+/// The `sh` blocks of the README between two of its lines.
+fn blocks(begin: &str, end: &str) -> Vec<String> {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(readme).expect("the README");
-    let (_, tour) = readme.split_once("<!-- tour").expect("the tour's begin");
-    let (tour, _) = tour
-        .split_once("<!-- end of tour -->")
-        .expect("the tour's end");
-    tour.split("```sh\n")
+    let (_, section) = readme.split_once(begin).expect("its begin");
+    let (section, _) = section.split_once(end).expect("its end");
+    section
+        .split("```sh\n")
         .skip(1)
         .map(|block| block.split("```").next().unwrap_or_default().to_owned())
         .collect()
