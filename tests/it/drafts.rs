@@ -28,10 +28,7 @@ pub fn error(answer: &Answer) -> String {
 fn a_draft_is_uploaded_in_parts_and_published_whole() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let release = product("1.0.0", 3 * PART + 17, 3);
     let id = client.open();
     client.fill(&id, "mac", &release, PART).expect("answers");
@@ -74,10 +71,7 @@ fn a_draft_is_uploaded_in_parts_and_published_whole() {
 fn drafts_are_measured() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let metrics = || get(daemon.metrics.expect("a metrics listener"), "/metrics").text();
     let has = |line: &str| metrics().lines().any(|found| found == line);
     let id = client.open();
@@ -106,10 +100,7 @@ fn drafts_are_measured() {
 fn publishing_again_gives_the_first_answer() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     client
         .fill(&id, "", &product("1.0.0", 100, 1), PART)
@@ -143,10 +134,7 @@ fn publishing_again_gives_the_first_answer() {
 fn what_was_no_draft_is_not_published_as_one() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let deployed = deploy(daemon.http, &key, &product("1.0.0", 100, 1)).json();
     let id = deployed["id"].as_str().expect("an id");
     let answer = client.publish(id).expect("an answer");
@@ -160,10 +148,7 @@ fn what_was_no_draft_is_not_published_as_one() {
 fn content_that_is_there_is_not_sent_again() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let old = product("1.0.0", 2 * PART, 2);
     assert_eq!(deploy(daemon.http, &key, &old).status, 200);
     let id = client.open();
@@ -199,10 +184,7 @@ fn an_upload_is_resumed_with_the_parts_that_are_missing() {
         .map(|n| u8::try_from(n % 251).expect("a byte"))
         .collect();
     let release = files(&[("releases/big.bin", &content)]);
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let declared = client.declare(&id, "", &release).json();
     let upload = declared["files"][0]["upload"]
@@ -223,10 +205,7 @@ fn an_upload_is_resumed_with_the_parts_that_are_missing() {
     }
     daemon.kill();
     let daemon = Builder::at(daemon.home()).start();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let answer = client.complete(&id, &upload).expect("an answer");
     assert_eq!(
         (answer.status, &answer.json()["missingParts"]),
@@ -248,10 +227,7 @@ fn an_upload_is_resumed_with_the_parts_that_are_missing() {
 fn three_jobs_race_into_one_draft_and_their_manifests_become_one() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let job = |arch: &str| -> Files {
         let name = format!("S-1.0.0-{arch}-mac.zip");
@@ -312,10 +288,7 @@ fn three_jobs_race_into_one_draft_and_their_manifests_become_one() {
 fn two_clients_that_publish_at_once_get_one_record() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     for round in 0..10 {
         let id = client.open();
         client
@@ -345,10 +318,7 @@ fn two_clients_that_publish_at_once_get_one_record() {
 fn a_rollout_holds_the_manifests_of_a_draft_back() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     assert_eq!(
         deploy(daemon.http, &key, &product("1.0.0", 100, 1)).status,
         200

@@ -16,10 +16,7 @@ use crate::harness::wait::wait_until;
 fn a_deleted_or_expired_draft_is_unknown() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     assert_eq!(
         client
@@ -132,15 +129,8 @@ fn drafts(client: &Client<'_>) -> [String; 3] {
     client
         .fill(&left, "", &files(&[("releases/gone.bin", b"gone")]), PART)
         .expect("answers");
-    let declared = client.declare(
-        &left,
-        "",
-        &files(&[("releases/half.bin", &[1; PART + 1][..])]),
-    );
-    let upload = declared.json()["files"][0]["upload"]
-        .as_str()
-        .expect("an upload")
-        .to_owned();
+    let half = files(&[("releases/half.bin", &[1; PART + 1][..])]);
+    let upload = client.upload(&left, "", &half);
     assert_eq!(
         client
             .part(&left, &upload, 2, &[1])
@@ -170,10 +160,7 @@ fn what_is_left_of_expired_drafts_goes_and_what_they_published_stays() {
     };
     let daemon = start();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let [published, left, young] = drafts(&client);
     daemon.stop();
     let store = StoreDirectory::of(home.path());
@@ -187,10 +174,7 @@ fn what_is_left_of_expired_drafts_goes_and_what_they_published_stays() {
     }
 
     let daemon = start();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     wait_until(
         "nothing is left of them",
         || {
@@ -222,10 +206,7 @@ fn the_content_of_a_draft_that_is_open_for_days_stays() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let daemon = Builder::at(home.path()).start();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let release = files(&[("releases/a.bin", b"a"), ("releases/b.bin", b"b")]);
     client.fill(&id, "", &release, PART).expect("answers");
@@ -244,10 +225,7 @@ fn the_content_of_a_draft_that_is_open_for_days_stays() {
         || leftover.exists(),
         |there| !there,
     );
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let answer = client.publish(&old).expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(store.truth(), release);

@@ -83,10 +83,7 @@ fn check(home: &Path, old: &Files, new: &Files, mut progress: Progress) -> bool 
         assert!(seen.as_ref() == found.get(path), "{path}");
     }
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     go_on(&client, new, &mut progress).expect("answers");
     assert_sent_once(&progress, new);
     assert_same("the files of the log", &store.truth(), &both);

@@ -85,11 +85,7 @@ fn hand_over(nodes: &[Daemon; 2]) {
     let (first, second) = (client(&nodes[0]), client(&nodes[1]));
     let release = files(&[("releases/big.bin", &[5; 2 * PART + 9][..])]);
     let id = first.open();
-    let declared = first.declare(&id, "", &release).json();
-    let upload = declared["files"][0]["upload"]
-        .as_str()
-        .expect("an upload")
-        .to_owned();
+    let upload = first.upload(&id, "", &release);
     assert_eq!(
         first
             .part(&id, &upload, 2, &[5; PART])

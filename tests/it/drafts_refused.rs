@@ -15,16 +15,10 @@ use crate::harness::{Builder, key_hash};
 fn bytes_that_are_not_what_was_declared_are_sent_again() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let release = files(&[("releases/a.bin", &[1; PART + 1][..])]);
     let id = client.open();
-    let upload = client.declare(&id, "", &release).json()["files"][0]["upload"]
-        .as_str()
-        .expect("an upload")
-        .to_owned();
+    let upload = client.upload(&id, "", &release);
     let parts = format!("/api/drafts/{id}/uploads/{upload}/parts");
     let (full, last) = (vec![1; PART], vec![2; 1]);
     let send = |n: &str, extra: &[(&str, &str)], bytes: &[u8]| {
@@ -78,16 +72,10 @@ fn bytes_that_are_not_what_was_declared_are_sent_again() {
 fn a_body_that_ends_early_leaves_no_part() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let release = files(&[("releases/a.bin", &[1; PART][..])]);
-    let upload = client.declare(&id, "", &release).json()["files"][0]["upload"]
-        .as_str()
-        .expect("an upload")
-        .to_owned();
+    let upload = client.upload(&id, "", &release);
     let path = format!("/api/drafts/{id}/uploads/{upload}/parts/1");
     let mut connection = Connection::open(daemon.http);
     connection.send(&head("PUT", &path, &[("X-Builder-Key", &key)], Some(PART)));
@@ -106,10 +94,7 @@ fn a_body_that_ends_early_leaves_no_part() {
 fn jobs_that_contradict_each_other_are_named() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     assert_eq!(
         client
@@ -155,10 +140,7 @@ fn jobs_that_contradict_each_other_are_named() {
 fn everything_that_speaks_against_a_draft_is_told_at_once_and_force_is_audited() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     assert_eq!(
         deploy(daemon.http, &key, &product("1.5.0", 100, 1)).status,
         200
@@ -229,10 +211,7 @@ fn everything_that_speaks_against_a_draft_is_told_at_once_and_force_is_audited()
 fn hostile_declarations_are_refused() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let hash = sha256(b"x");
     let declare = |file: Value| {
@@ -282,10 +261,7 @@ fn hostile_declarations_are_refused() {
 fn hostile_uploads_and_part_numbers_are_refused() {
     let daemon = daemon();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let hash = sha256(b"x");
     assert_eq!(client.declare(&id, "", &files(&[("x", b"x")])).status, 200);
@@ -396,10 +372,7 @@ fn a_key_with_paths_leaves_the_uploads_and_drafts_of_others_alone() {
 fn drafts_that_are_opened_at_once_are_counted() {
     let daemon = Builder::new().env("SEANCE_DRAFTS__MAX_OPEN", "2").start();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let opened = std::thread::scope(|scope| {
         let open = || client.send("POST", "/api/releases", &json!({})).status;
         let threads: Vec<_> = (0..12).map(|_| scope.spawn(open)).collect();
@@ -419,10 +392,7 @@ fn the_limits_of_drafts_are_kept() {
         .env("SEANCE_DRAFTS__EXPIRE_SECONDS", "60")
         .start();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let answer = client.send("POST", "/api/releases", &json!({"expiresInSeconds": 61}));
     assert_eq!(answer.status, 400);
     let first = client.open();
@@ -462,10 +432,7 @@ fn parts_beyond_those_in_flight_wait_and_are_told_to_come_back() {
         .env("SEANCE_DEPLOY__STALL_TIMEOUT_SECONDS", "2")
         .start();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let declared = client.declare(&id, "", &files(&[("a", &[1; 60_000]), ("b", &[2; 1000])]));
     let declared = declared.json();

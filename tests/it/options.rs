@@ -228,18 +228,14 @@ fn completes_at_once(limit: &str) -> usize {
         .env("SEANCE_DRAFTS__COMPLETES_IN_FLIGHT", limit)
         .start();
     let key = daemon.builder_key();
-    let client = Client {
-        address: daemon.http,
-        key: &key,
-    };
+    let client = Client::of(&daemon, &key);
     let id = client.open();
     let uploads = [1, 2].map(|byte| {
         let file = files(&[(&format!("releases/{byte}.bin"), &vec![byte; SIZE])]);
-        let declared = client.declare(&id, "", &file).json();
-        let upload = declared["files"][0]["upload"].as_str().expect("an upload");
-        let sent = client.part(&id, upload, 1, &vec![byte; SIZE]);
+        let upload = client.upload(&id, "", &file);
+        let sent = client.part(&id, &upload, 1, &vec![byte; SIZE]);
         assert_eq!(sent.expect("an answer").status, 204);
-        upload.to_owned()
+        upload
     });
     let staged = daemon.state().join("store/.seance/tmp");
     let under_way = || {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
+use super::Daemon;
 use super::http::{Answer, Connection, head};
 use super::release::Files;
 
@@ -25,7 +26,12 @@ pub fn declaration(job: &str, files: &Files) -> Value {
     json!({"job": job, "files": files.iter().map(file).collect::<Vec<_>>()})
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    pub fn of(daemon: &Daemon, key: &'a str) -> Client<'a> {
+        let address = daemon.http;
+        Client { address, key }
+    }
+
     /// A request whose connection may be cut: `None` without an answer.
     pub fn try_send(
         &self,
@@ -79,6 +85,14 @@ impl Client<'_> {
             &format!("/api/drafts/{id}/files"),
             &declaration(job, files),
         )
+    }
+
+    /// Declares one file that is not there yet; gives its upload.
+    #[track_caller]
+    pub fn upload(&self, id: &str, job: &str, files: &Files) -> String {
+        let declared = self.declare(id, job, files).json();
+        let upload = declared["files"][0]["upload"].as_str();
+        upload.expect("an upload").to_owned()
     }
 
     pub fn part(&self, id: &str, upload: &str, n: u64, bytes: &[u8]) -> Option<Answer> {
