@@ -29,7 +29,7 @@ use super::{Api, receive};
 use crate::audit::Outcome;
 use crate::cause::chain;
 use crate::config::Scope;
-use crate::release::draft::{Batch, DraftError, Upload};
+use crate::release::draft::{Batch, DraftError, Sender, Upload};
 use crate::release::path::{ReleasePath, longest_under};
 use crate::release::{Order, ReleaseId};
 use crate::tasks;
@@ -125,7 +125,9 @@ async fn show(
     caller.may(Scope::Publish)?;
     let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
     let drafts = api.releases.drafts();
-    let shown = drafts.show(&caller.app, draft(&id)?).await?;
+    let shown = drafts
+        .show(&caller.app, draft(&id)?, &Sender::of(&caller.key))
+        .await?;
     Ok(Json(DraftState::new(shown, drafts.presigns())))
 }
 
@@ -193,7 +195,9 @@ async fn declare(
     let batch = tasks::blocking("draft-declare", move || batch(&bytes, longest));
     let batch = batch.await.map_err(|_| ApiError::Cut)??; // the log has the panic
     caller.may_publish(batch.files.iter().map(|file| &file.path))?;
-    let files = drafts.declare(&caller.app, id, &batch).await?;
+    let files = drafts
+        .declare(&caller.app, id, &batch, &Sender::of(&caller.key))
+        .await?;
     Ok(Json(files.into()))
 }
 
@@ -222,13 +226,13 @@ async fn part(
     request: Request,
 ) -> Result<StatusCode, ApiError> {
     // All of this before the body is polled: hyper asks for it (100 Continue) with the first poll.
-    caller.may(Scope::Publish)?;
     let Path(PartPath { id, upload, n }) = path.map_err(|_| ApiError::NotFound)?;
-    let (id, upload) = (draft(&id)?, self::upload(&upload)?);
     let sha256 = content_sha256(request.headers())?;
-    may_touch(&api, &caller, id, Some(&upload)).await?;
+    let (id, upload, sender) = sent(&api, &caller, &id, &upload).await?;
     let drafts = api.releases.drafts();
-    let part = drafts.part(&caller.app, id, &upload, n, sha256).await?;
+    let part = drafts
+        .part(&caller.app, id, &upload, &sender, n, sha256)
+        .await?;
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length != part.size()) {
@@ -262,14 +266,12 @@ async fn part_url(
     path: Result<Path<PartPath>, PathRejection>,
     request: Request,
 ) -> Result<Json<PartUrl>, ApiError> {
-    caller.may(Scope::Publish)?;
     let Path(PartPath { id, upload, n }) = path.map_err(|_| ApiError::NotFound)?;
-    let (id, upload) = (draft(&id)?, self::upload(&upload)?);
+    let (id, upload, sender) = sent(&api, &caller, &id, &upload).await?;
     let asked: PartUrlRequest = json(&api, request.into_body(), BODY_BYTES).await?;
-    may_touch(&api, &caller, id, Some(&upload)).await?;
     let drafts = api.releases.drafts();
     let pass = drafts
-        .pass(&caller.app, id, &upload, n, asked.md5()?)
+        .pass(&caller.app, id, &upload, &sender, n, asked.md5()?)
         .await?;
     Ok(Json(pass.into()))
 }
@@ -291,12 +293,10 @@ async fn complete(
     caller: Caller,
     path: Result<Path<UploadPath>, PathRejection>,
 ) -> Result<Json<CompleteResponse>, ApiError> {
-    caller.may(Scope::Publish)?;
     let Path(UploadPath { id, upload }) = path.map_err(|_| ApiError::NotFound)?;
-    let (id, upload) = (draft(&id)?, self::upload(&upload)?);
-    may_touch(&api, &caller, id, Some(&upload)).await?;
+    let (id, upload, sender) = sent(&api, &caller, &id, &upload).await?;
     let drafts = api.releases.drafts();
-    let path = drafts.complete(&caller.app, id, &upload).await?;
+    let path = drafts.complete(&caller.app, id, &upload, &sender).await?;
     Ok(Json(CompleteResponse {
         path: path.to_string(),
         state: FileState::Present,
@@ -367,6 +367,19 @@ async fn publish(
         record: published.record.n,
     };
     Ok(replayed(Json(answer).into_response(), &published))
+}
+
+/// The upload that a caller who may send its parts names, and whose these are.
+async fn sent(
+    api: &Api,
+    caller: &Caller,
+    id: &str,
+    upload: &str,
+) -> Result<(ReleaseId, Upload, Sender), ApiError> {
+    caller.may(Scope::Publish)?;
+    let (id, upload) = (draft(id)?, self::upload(upload)?);
+    may_touch(api, caller, id, Some(&upload)).await?;
+    Ok((id, upload, Sender::of(&caller.key)))
 }
 
 /// Refuses a key with paths what is not for these: an upload that is declared for none of them, or all of a draft that

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::drafts::PART;
 use crate::harness::command::{check_config, seance};
+use crate::harness::draft::Client;
 use crate::harness::http::{Answer, request};
 use crate::harness::release::{deploy, files};
 use crate::harness::wait::wait_until;
@@ -286,4 +288,40 @@ fn a_configuration_with_one_key_twice_is_refused() {
     let refused = check_config(&twice, &[]);
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains(&hash[..8]), "{}", refused.stderr);
+}
+
+#[test]
+fn a_key_with_paths_cannot_spoil_the_upload_of_another_by_its_own() {
+    let config = format!(
+        "[drafts]\npart_bytes = {PART}\n[apps.default]\nbuilder_key_hashes = [\"{}\"]\n\
+         [[apps.default.keys]]\nhash = \"{}\"\npaths = [\"{MAC}\"]\n",
+        key_hash("all"),
+        key_hash("mac"),
+    );
+    let daemon = Builder::new().config(&config).start();
+    let (all, mac) = (Client::of(&daemon, "all"), Client::of(&daemon, "mac"));
+    let id = all.open();
+    let content = vec![7; PART + 1];
+    let theirs = files(&[("releases/win/a.bin", &content[..])]);
+    let upload = &all.upload(&id, "win", &theirs);
+    let sent = |client: &Client<'_>, n, bytes: &[u8]| {
+        let answer = client.part(&id, upload, n, bytes).expect("an answer");
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    };
+    sent(&all, 1, &content[..PART]);
+    // The other declares the same under a path of its own, and has to send all of it.
+    let same = files(&[("releases/mac/a.bin", &content[..])]);
+    let missing = || mac.declare(&id, "mac", &same).json()["files"][0]["missingParts"].clone();
+    assert_eq!(missing(), json!([1, 2]));
+    sent(&mac, 1, &vec![8; PART]);
+    assert_eq!(missing(), json!([2]));
+    sent(&mac, 2, &[7]);
+    let wrong = mac.complete(&id, upload).expect("an answer");
+    assert_eq!(wrong.status, 422, "{}", wrong.text());
+    // Nothing of that touched what was there.
+    sent(&all, 2, &[7]);
+    let complete = all.complete(&id, upload).expect("an answer");
+    assert_eq!(complete.status, 200, "{}", complete.text());
+    assert_eq!(missing(), Value::Null, "present for both");
+    assert_eq!(all.publish(&id).expect("an answer").status, 200);
 }

@@ -8,15 +8,15 @@ use std::sync::{Arc, PoisonError};
 use futures_util::StreamExt;
 
 use super::error::Lost;
-use super::objects::{self, Done, Parts, content, part_key};
+use super::objects::{self, Done, Parts, Sender, content, part_key};
 use super::{DraftError, Drafts, Opened, Turn, Upload, missing};
 use crate::config;
 use crate::release::body::hash::hasher;
 use crate::release::log::private;
 use crate::release::path::ReleasePath;
-use crate::release::record::ReleaseId;
+use crate::release::record::{ContentKey, ReleaseId};
 use crate::release::staging;
-use crate::store::StoreError;
+use crate::store::{Key, StoreError};
 use crate::tasks;
 
 impl Drafts {
@@ -26,6 +26,7 @@ impl Drafts {
         app: &config::App,
         id: ReleaseId,
         upload: &Upload,
+        sender: &Sender,
     ) -> Result<ReleasePath, DraftError> {
         let opened = self.read(app, id).await?;
         if let Some(n) = self.record_of(id) {
@@ -35,9 +36,9 @@ impl Drafts {
         let number = number.ok_or(DraftError::UnknownUpload)?;
         let path = opened.declared.path_of(upload);
         let path = path.ok_or(DraftError::UnknownUpload)?.clone();
-        let (drafts, upload) = (self.clone(), *upload);
+        let (drafts, upload, sender) = (self.clone(), *upload, sender.clone());
         let work = async move {
-            let ended = drafts.assemble(&opened, &upload, number).await;
+            let ended = drafts.assemble(&opened, &upload, &sender, number).await;
             drafts.shared.room.figures.draft_complete(match &ended {
                 Ok(true) => "assembled",
                 Ok(false) => "present",
@@ -60,6 +61,7 @@ impl Drafts {
         &self,
         opened: &Opened,
         upload: &Upload,
+        sender: &Sender,
         number: u32,
     ) -> Result<bool, DraftError> {
         let id = opened.head.id;
@@ -71,7 +73,7 @@ impl Drafts {
         let permit = self.shared.assembling.acquire().await;
         let _permit = permit.map_err(Lost::Closed)?;
         let part_bytes = opened.head.part_bytes;
-        let parts = objects::parts(self.store(), id, upload).await?;
+        let parts = objects::parts(self.store(), id, upload, sender).await?;
         let missing = missing(upload, &parts, part_bytes);
         if !missing.is_empty() {
             // While this waited for its turn another node may have used them, and cleared them.
@@ -80,18 +82,18 @@ impl Drafts {
                 false => Err(DraftError::MissingParts(missing)),
             };
         }
-        match self
-            .join(id, upload, number, upload.parts(part_bytes))
-            .await
-        {
+        let (of, from) = (*upload, sender.clone());
+        let part = move |n| part_key(id, &of, &from, n);
+        let last = upload.parts(part_bytes);
+        match self.join(upload, content(id, number), last, part).await {
             Ok(done) => {
                 objects::write_done(self.store(), id, upload, &done).await?;
-                self.clear(id, upload, parts).await;
+                self.clear(id, upload, sender, parts).await;
                 Ok(true)
             }
             Err(DraftError::WrongContent) => {
                 // Those of another node that is about to find them right would be missed, and sent again.
-                self.clear(id, upload, parts).await;
+                self.clear(id, upload, sender, parts).await;
                 Err(DraftError::WrongContent)
             }
             // Another node was first, and cleared them.
@@ -130,13 +132,13 @@ impl Drafts {
     /// Writes the content from its parts, unless they are wrong.
     async fn join(
         &self,
-        id: ReleaseId,
         upload: &Upload,
-        number: u32,
+        content: ContentKey,
         parts: u64,
+        part: impl Fn(u64) -> Key + Send + 'static,
     ) -> Result<Done, DraftError> {
         let (drafts, upload) = (self.clone(), *upload);
-        let work = move || drafts.join_here(id, &upload, number, parts);
+        let work = move || drafts.join_here(&upload, content, (1..=parts).map(part));
         let joined = tasks::blocking("draft-join", work).await;
         joined.map_err(Lost::Task)?
     }
@@ -144,10 +146,9 @@ impl Drafts {
     /// Runs on a thread that may block, as the hashing threads do too.
     fn join_here(
         &self,
-        id: ReleaseId,
         upload: &Upload,
-        number: u32,
-        parts: u64,
+        content: ContentKey,
+        parts: impl Iterator<Item = Key>,
     ) -> Result<Done, DraftError> {
         let room = &self.shared.room;
         let (hasher, threads) = hasher();
@@ -159,11 +160,10 @@ impl Drafts {
             }
         }
         let attributes = private("application/octet-stream");
-        let key = content(id, number).key();
+        let key = content.key();
         let writer = room.store.writer(&key, &attributes);
         let mut writer = room.background.block_on(writer)?;
-        for n in 1..=parts {
-            let part = part_key(id, upload, n);
+        for part in parts {
             let part = room.background.block_on(room.store.get(&part, None))?;
             let mut chunks = part.into_stream();
             while let Some(chunk) = room.background.block_on(chunks.next()) {
@@ -185,8 +185,8 @@ impl Drafts {
     }
 
     /// What cannot be deleted now goes with the draft.
-    async fn clear(&self, id: ReleaseId, upload: &Upload, parts: Parts) {
-        let keys = parts.into_keys().map(|n| part_key(id, upload, n));
+    async fn clear(&self, id: ReleaseId, upload: &Upload, sender: &Sender, parts: Parts) {
+        let keys = parts.into_keys().map(|n| part_key(id, upload, sender, n));
         staging::discard(self.store(), keys).await;
     }
 }

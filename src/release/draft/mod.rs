@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use declared::{Batch, Declaration, Refusal};
 pub use error::DraftError;
 pub use judge::Terms;
-pub use objects::Head;
+pub use objects::{Head, Sender};
 pub use presign::Pass;
 pub use sweep::{Sweeper, protected};
 pub use upload::Upload;
@@ -245,8 +245,13 @@ impl Drafts {
         }
     }
 
-    /// The draft as it stands.
-    pub async fn show(&self, app: &config::App, id: ReleaseId) -> Result<Shown, DraftError> {
+    /// The draft as it stands, for a sender of parts.
+    pub async fn show(
+        &self,
+        app: &config::App,
+        id: ReleaseId,
+        sender: &Sender,
+    ) -> Result<Shown, DraftError> {
         let opened = self.read(app, id).await?;
         let record = self.record_of(id);
         let files = opened.declared.files().flat_map(|(path, jobs)| {
@@ -255,7 +260,9 @@ impl Drafts {
         });
         let files = files.collect();
         Ok(Shown {
-            files: self.standing(&opened, files, record.is_some()).await?,
+            files: self
+                .standing(&opened, files, sender, record.is_some())
+                .await?,
             record,
             head: opened.head.clone(),
         })
@@ -267,6 +274,7 @@ impl Drafts {
         app: &config::App,
         id: ReleaseId,
         batch: &Batch,
+        sender: &Sender,
     ) -> Result<Vec<Standing>, DraftError> {
         for _ in 0..RACES {
             let opened = self.read(app, id).await?;
@@ -283,7 +291,8 @@ impl Drafts {
             if created == Created::Yes {
                 let files = batch.files.iter();
                 let files = files.map(|file| (file.path.clone(), batch.job.clone(), file.content));
-                return self.standing(&opened, files.collect(), false).await;
+                let files = files.collect();
+                return self.standing(&opened, files, sender, false).await;
             }
         }
         Err(DraftError::Contended)
@@ -293,6 +302,7 @@ impl Drafts {
         &self,
         opened: &Opened,
         files: Vec<(ReleasePath, String, Upload)>,
+        sender: &Sender,
         published: bool,
     ) -> Result<Vec<Standing>, DraftError> {
         let id = opened.head.id;
@@ -301,7 +311,7 @@ impl Drafts {
         let all = files.iter().all(|(_, _, content)| stock.has(content));
         let parts = match published || all {
             true => HashMap::new(),
-            false => objects::all_parts(self.store(), id).await?,
+            false => objects::all_parts(self.store(), id, sender).await?,
         };
         let none = Parts::new();
         let standing = |(path, job, content): (ReleasePath, String, Upload)| Standing {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::DraftError;
 use super::declared::{BATCHES_MOST, Batch, Declared};
 use super::upload::Upload;
-use crate::config::{AppName, StorePrefix};
+use crate::config::{AppName, BuilderKey, StorePrefix};
 use crate::release::id::own_key;
 use crate::release::log::private;
 use crate::release::record::{Actor, ContentKey, ReleaseId};
@@ -54,6 +54,24 @@ pub struct Done {
     pub sha512: [u8; 64],
 }
 
+/// Whose parts: those of a key with paths are its own, since wrong ones would spoil the upload of others who declared
+/// the same content. What they become is hashed first, and is one for all.
+#[derive(Clone, Debug, Default)]
+pub struct Sender(Option<String>);
+
+impl Sender {
+    pub fn of(key: &BuilderKey) -> Sender {
+        let restricted = !key.paths.is_empty();
+        Sender(restricted.then(|| key.hash.clone().into()))
+    }
+
+    /// What follows an upload in the name of the directory of its parts; never a digit.
+    fn suffix(&self) -> String {
+        let key = self.0.as_ref();
+        key.map_or_else(String::new, |hash| format!(".{hash}"))
+    }
+}
+
 /// The parts that arrived, each with its size in bytes.
 pub type Parts = BTreeMap<u64, u64>;
 
@@ -71,8 +89,12 @@ fn declared_key(id: ReleaseId, n: u32) -> Key {
     own_key(format!("{DRAFTS}{id}/declared/{n:04}.json"))
 }
 
-pub fn part_key(id: ReleaseId, upload: &Upload, n: u64) -> Key {
-    own_key(format!("{DRAFTS}{id}/parts/{upload}/{n:05}"))
+pub fn part_key(id: ReleaseId, upload: &Upload, sender: &Sender, n: u64) -> Key {
+    own_key(format!("{}{n:05}", parts_directory(id, upload, sender)))
+}
+
+fn parts_directory(id: ReleaseId, upload: &Upload, sender: &Sender) -> String {
+    format!("{DRAFTS}{id}/parts/{upload}{}/", sender.suffix())
 }
 
 fn done_key(id: ReleaseId, upload: &Upload, done: &Done) -> Key {
@@ -191,11 +213,17 @@ pub async fn write_done(
 }
 
 /// The parts of all uploads.
-pub async fn all_parts(store: &Store, id: ReleaseId) -> Result<HashMap<Upload, Parts>, DraftError> {
+pub async fn all_parts(
+    store: &Store,
+    id: ReleaseId,
+    sender: &Sender,
+) -> Result<HashMap<Upload, Parts>, DraftError> {
+    let suffix = sender.suffix();
     let prefix = format!("{DRAFTS}{id}/parts/");
     let mut all: HashMap<Upload, Parts> = HashMap::new();
     each(store, &prefix, None, |rest, meta| {
         if let Some((upload, n)) = rest.split_once('/')
+            && let Some(upload) = upload.strip_suffix(&suffix)
             && let (Ok(upload), Ok(n)) = (upload.parse(), n.parse())
         {
             all.entry(upload).or_default().insert(n, meta.size);
@@ -206,8 +234,13 @@ pub async fn all_parts(store: &Store, id: ReleaseId) -> Result<HashMap<Upload, P
 }
 
 /// The parts of one upload.
-pub async fn parts(store: &Store, id: ReleaseId, upload: &Upload) -> Result<Parts, DraftError> {
-    let prefix = format!("{DRAFTS}{id}/parts/{upload}/");
+pub async fn parts(
+    store: &Store,
+    id: ReleaseId,
+    upload: &Upload,
+    sender: &Sender,
+) -> Result<Parts, DraftError> {
+    let prefix = parts_directory(id, upload, sender);
     let mut parts = Parts::new();
     each(store, &prefix, None, |rest, meta| {
         parts.extend(rest.parse().ok().map(|n: u64| (n, meta.size)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::objects::part_key;
+use super::objects::{Sender, part_key};
 use super::{DraftError, Drafts, Upload};
 use crate::clock;
 use crate::config;
@@ -33,6 +33,7 @@ impl Drafts {
         app: &config::App,
         id: ReleaseId,
         upload: &Upload,
+        sender: &Sender,
         n: u64,
         md5: Option<[u8; 16]>,
     ) -> Result<Pass, DraftError> {
@@ -48,7 +49,10 @@ impl Drafts {
             length,
             md5,
         };
-        let (key, valid) = (part_key(id, upload, n), Duration::from_secs(seconds));
+        let (key, valid) = (
+            part_key(id, upload, sender, n),
+            Duration::from_secs(seconds),
+        );
         let request = self.store().presign_put(&key, valid, expected).await?;
         let lives = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
         Ok(Pass {

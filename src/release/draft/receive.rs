@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 
 use super::error::Lost;
-use super::objects::part_key;
+use super::objects::{Sender, part_key};
 use super::{DraftError, Drafts, Upload};
 use crate::config;
 use crate::release::log::private;
@@ -53,6 +53,7 @@ impl Drafts {
         app: &config::App,
         id: ReleaseId,
         upload: &Upload,
+        sender: &Sender,
         n: u64,
         sha256: Option<[u8; 32]>,
     ) -> Result<Part, DraftError> {
@@ -65,7 +66,7 @@ impl Drafts {
         Ok(Part {
             drafts: self.clone(),
             n,
-            key: part_key(id, upload, n),
+            key: part_key(id, upload, sender, n),
             size,
             sha256,
             _permit: permit,
