@@ -72,28 +72,17 @@ fn drafts_are_measured() {
     let daemon = daemon();
     let key = daemon.builder_key();
     let client = Client::of(&daemon, &key);
-    let metrics = || get(daemon.metrics.expect("a metrics listener"), "/metrics").text();
-    let has = |line: &str| metrics().lines().any(|found| found == line);
     let id = client.open();
     client.open();
-    assert!(has("seance_release_drafts_open 2"), "{}", metrics());
+    assert_eq!(daemon.metric("seance_release_drafts_open"), 2);
     let release = files(&[("releases/a.bin", &[1; PART + 1][..])]);
     client.fill(&id, "", &release, PART).expect("answers");
-    assert!(
-        has(&format!(
-            "seance_release_draft_part_bytes_total {}",
-            PART + 1
-        )),
-        "{}",
-        metrics()
-    );
-    assert!(
-        has("seance_release_draft_completes_total{result=\"assembled\"} 1"),
-        "{}",
-        metrics()
-    );
+    let sent = daemon.metric("seance_release_draft_part_bytes_total");
+    assert_eq!(sent, PART as u64 + 1);
+    let assembled = "seance_release_draft_completes_total{result=\"assembled\"}";
+    assert_eq!(daemon.metric(assembled), 1);
     assert_eq!(client.publish(&id).expect("an answer").status, 200);
-    assert!(has("seance_release_drafts_open 1"), "{}", metrics());
+    assert_eq!(daemon.metric("seance_release_drafts_open"), 1);
 }
 
 #[test]

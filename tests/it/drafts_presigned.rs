@@ -51,11 +51,7 @@ fn server(bucket: &Bucket) -> SocketAddr {
 
 /// Bytes of parts that came through the daemon.
 fn through(daemon: &Daemon) -> u64 {
-    let metrics = get(daemon.metrics.expect("a metrics listener"), "/metrics").text();
-    let name = "seance_release_draft_part_bytes_total ";
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|count| count.parse().ok())
-        .unwrap_or_else(|| panic!("no {name}in {metrics}"))
+    daemon.metric("seance_release_draft_part_bytes_total")
 }
 
 /// The answer of the bucket to a request for a part.

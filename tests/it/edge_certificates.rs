@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use crate::harness::http::get;
 use crate::harness::pki;
 use crate::harness::tls::{Client, leaf};
 use crate::harness::wait::wait_until;
@@ -127,7 +126,7 @@ fn a_host_without_a_certificate_is_told_of_and_harms_no_other() {
     assert_eq!(of("a.example")["status"], "missing");
     assert_eq!(of("one.localhost")["status"], "valid");
     assert!(of("one.localhost")["expires"].is_string());
-    let metrics = get(daemon.metrics.expect("a metrics address"), "/metrics").text();
+    let metrics = daemon.metrics_text();
     let name = "seance_tls_certificate_expiry_timestamp_seconds";
     assert!(
         metrics.contains(&format!("{name}{{host=\"a.example\"}} 0\n")),

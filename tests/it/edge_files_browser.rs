@@ -1,7 +1,6 @@
 //! A deployed single-page app in a real browser: deep links, scripts, a service worker, a WebSocket.
 
 use crate::harness::browser::{browse, trust};
-use crate::harness::http::get;
 use crate::harness::release::{deploy, files};
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, Daemon};
@@ -102,7 +101,7 @@ fn over_the_local_ca_a_deployed_app_works_with_http2_and_secure_websockets() {
     // A certificate that is not trusted: service workers would not be registered either.
     {
         let _browser = browse(home.path(), &[], &address);
-        let metrics = || get(daemon.metrics.expect("a metrics listener"), "/metrics").text();
+        let metrics = || daemon.metrics_text();
         let failed = "seance_tls_handshakes_total{outcome=\"failed\"}";
         wait_until("it is refused", metrics, |text| text.contains(failed));
     }

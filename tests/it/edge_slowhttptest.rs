@@ -52,11 +52,7 @@ fn attack(options: &[&str]) -> u64 {
 
 /// Connections of the HTTP listener.
 fn open(daemon: &Daemon) -> u64 {
-    let metrics = get(daemon.metrics.expect("a metrics address"), "/metrics").text();
-    let mut lines = metrics.lines();
-    let line = lines.find(|line| line.starts_with("seance_http_connections{listener=\"http\"}"));
-    let open = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    open.expect("a number")
+    daemon.metric("seance_http_connections{listener=\"http\"}")
 }
 
 #[test]

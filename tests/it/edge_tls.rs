@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::harness::http::{get, head};
+use crate::harness::http::head;
 use crate::harness::tls::{Client, exchange};
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, Daemon};
@@ -19,14 +19,6 @@ fn daemon() -> Daemon {
 
 fn live(host: &str) -> String {
     format!("GET /health/live HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-}
-
-/// A counter or gauge of the metrics; 0 when it does not stand there.
-fn figure(daemon: &Daemon, name: &str) -> f64 {
-    let text = get(daemon.metrics.expect("a metrics address"), "/metrics").text();
-    let line = text.lines().find(|line| line.starts_with(name));
-    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    value.unwrap_or(0.0)
 }
 
 #[test]
@@ -51,7 +43,7 @@ fn a_handshake_for_another_name_or_for_none_is_refused_by_name() {
     // A client has its refusal before the daemon has counted it.
     for outcome in ["unknown_name", "no_name"] {
         let name = format!("seance_tls_handshakes_total{{outcome=\"{outcome}\"}}");
-        wait_until(&name, || figure(&daemon, &name), |seen| *seen == 1.0);
+        wait_until(&name, || daemon.counted(&name), |seen| *seen == 1);
     }
 }
 
@@ -109,8 +101,8 @@ fn a_session_is_resumed_in_either_version_of_tls() {
         assert_eq!(session.conn.handshake_kind(), Some(Full), "another host");
     }
     assert_eq!(
-        figure(&daemon, "seance_tls_handshakes_total{outcome=\"resumed\"}"),
-        2.0
+        daemon.counted("seance_tls_handshakes_total{outcome=\"resumed\"}"),
+        2
     );
 }
 
@@ -131,8 +123,8 @@ fn a_peer_that_is_slow_with_its_handshake_is_cut() {
         let took = started.elapsed().as_millis();
         assert!((900..5000).contains(&took), "{begun:?} held for {took} ms");
     }
-    let counted = || figure(&daemon, "seance_tls_handshakes_total{outcome=\"timeout\"}");
-    wait_until("both are counted", counted, |count| *count == 2.0);
+    let counted = || daemon.counted("seance_tls_handshakes_total{outcome=\"timeout\"}");
+    wait_until("both are counted", counted, |count| *count == 2);
 }
 
 #[test]
@@ -145,8 +137,8 @@ fn what_is_no_tls_is_cut_on_the_tls_port() {
     let mut rest = Vec::new();
     let read = stream.read_to_end(&mut rest);
     assert!(read.is_err() || !rest.starts_with(b"HTTP"), "{rest:?}");
-    let counted = || figure(&daemon, "seance_tls_handshakes_total{outcome=\"failed\"}");
-    wait_until("it is counted", counted, |count| *count == 1.0);
+    let counted = || daemon.counted("seance_tls_handshakes_total{outcome=\"failed\"}");
+    wait_until("it is counted", counted, |count| *count == 1);
 }
 
 #[test]

@@ -33,17 +33,6 @@ pub fn connect(node: &Daemon) -> WebSocket {
     WebSocket::connect(node.signaling.expect("a signaling address"))
 }
 
-/// The value of a metric, by its name with labels.
-pub fn metric(node: &Daemon, name: &str) -> u64 {
-    let text = get(node.metrics.expect("a metrics address"), "/metrics").text();
-    let value = text.lines().find_map(|line| {
-        line.strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix(' '))
-    });
-    let value = value.and_then(|value| value.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
-}
-
 /// What a node knows of a topic.
 pub fn occupancy(node: &Daemon, topic: &str) -> Value {
     let bearer = format!("Bearer {API_KEY}");
@@ -97,13 +86,13 @@ fn peers_on_different_nodes_meet_in_a_room() {
         assert_eq!(peer.receive(), Received::Text(text.to_owned()));
     }
     assert_eq!(bus_of(&one), (200, json!("healthy")));
-    assert_eq!(metric(&one, "seance_signaling_bus_connected"), 1);
-    assert_eq!(metric(&one, "seance_signaling_bus_messages_sent_total"), 1);
+    assert_eq!(one.metric("seance_signaling_bus_connected"), 1);
+    assert_eq!(one.metric("seance_signaling_bus_messages_sent_total"), 1);
     assert_eq!(
-        metric(&two, "seance_signaling_bus_messages_received_total"),
+        two.metric("seance_signaling_bus_messages_received_total"),
         1
     );
-    assert_eq!(metric(&two, "seance_signaling_bus_lag_seconds_count"), 1);
+    assert_eq!(two.metric("seance_signaling_bus_lag_seconds_count"), 1);
     drop(b);
     until_total(&one, "room", 2);
     drop(c);
@@ -158,7 +147,7 @@ fn a_publish_reaches_nodes_where_the_topic_is_although_it_is_not_here() {
     for topic in topics {
         b.subscribe(topic);
     }
-    let nodes = || metric(&one, "seance_signaling_bus_nodes");
+    let nodes = || one.metric("seance_signaling_bus_nodes");
     wait_until("the nodes know each other", nodes, |nodes| *nodes == 1);
     let mut a = connect(&one);
     for topic in topics {
@@ -168,7 +157,7 @@ fn a_publish_reaches_nodes_where_the_topic_is_although_it_is_not_here() {
         assert_eq!(message["clients"], 1);
     }
     a.settle();
-    assert_eq!(metric(&one, "seance_signaling_topics"), 0);
+    assert_eq!(one.metric("seance_signaling_topics"), 0);
 }
 
 #[test]
@@ -211,7 +200,7 @@ fn without_nats_each_node_goes_on_alone_until_it_is_back() {
         assert_eq!(bus_of(node).0, 503);
         assert_eq!(get(node.http, "/health/ready").status, 200);
     }
-    assert_eq!(metric(&one, "seance_signaling_bus_connected"), 0);
+    assert_eq!(one.metric("seance_signaling_bus_connected"), 0);
     a.publish("room", "alone");
     for peer in [&mut a, &mut b] {
         let message = peer.delivery();
@@ -280,7 +269,7 @@ fn the_peers_of_a_killed_node_are_no_longer_counted() {
     );
     a.publish("room", "still here");
     assert_eq!(a.delivery()["clients"], 1);
-    assert_eq!(metric(&one, "seance_signaling_bus_nodes"), 0);
+    assert_eq!(one.metric("seance_signaling_bus_nodes"), 0);
 }
 
 #[test]
@@ -296,11 +285,11 @@ fn a_node_that_stops_takes_its_leave() {
     let mut b = connect(&two);
     b.subscribe("room");
     until_total(&one, "room", 1);
-    assert_eq!(metric(&one, "seance_signaling_bus_nodes"), 1);
+    assert_eq!(one.metric("seance_signaling_bus_nodes"), 1);
     let (status, log) = two.stop();
     assert!(status.success(), "{log}");
     until_total(&one, "room", 0);
-    let nodes = || metric(&one, "seance_signaling_bus_nodes");
+    let nodes = || one.metric("seance_signaling_bus_nodes");
     wait_until("it is forgotten", nodes, |nodes| *nodes == 0);
 }
 
@@ -324,6 +313,6 @@ fn a_changed_bus_waits_for_the_restart_and_says_so() {
 fn without_a_bus_nothing_is_said_of_it() {
     let alone = Builder::new().start();
     assert_eq!(bus_of(&alone), (200, json!("not_configured")));
-    let metrics = get(alone.metrics.expect("a metrics address"), "/metrics").text();
+    let metrics = alone.metrics_text();
     assert!(!metrics.contains("seance_signaling_bus"), "{metrics}");
 }

@@ -10,7 +10,7 @@ use crate::harness::bucket::secret_file;
 use crate::harness::nats::Nats;
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, Daemon, command};
-use crate::signaling_bus::{GONE, config, connect, metric, node, occupancy, until_total};
+use crate::signaling_bus::{GONE, config, connect, node, occupancy, until_total};
 
 const DROPPED: &str = "seance_signaling_bus_dropped_total";
 
@@ -39,12 +39,12 @@ fn counts(entries: &[(&str, u32)]) -> Vec<u8> {
 }
 
 fn until_connected(daemon: &Daemon) {
-    let up = || metric(daemon, "seance_signaling_bus_connected");
+    let up = || daemon.metric("seance_signaling_bus_connected");
     wait_until("the bus is there", up, |up| *up == 1);
 }
 
 fn dropped(daemon: &Daemon, reason: &str) -> u64 {
-    metric(daemon, &format!("{DROPPED}{{reason=\"{reason}\"}}"))
+    daemon.metric(&format!("{DROPPED}{{reason=\"{reason}\"}}"))
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn more_nodes_and_topics_than_allowed_are_ignored() {
         envelope(1, 8, 0, &counts(&[("a", 1)])),
     ];
     nats.publish(subject, &first);
-    let refused = || metric(&one, "seance_signaling_bus_refused_total");
+    let refused = || one.metric("seance_signaling_bus_refused_total");
     wait_until("they are met", refused, |count| *count == 2);
-    assert_eq!(metric(&one, "seance_signaling_bus_nodes"), 1);
+    assert_eq!(one.metric("seance_signaling_bus_nodes"), 1);
     assert_eq!(occupancy(&one, "a")["total"], 1);
     assert_eq!(occupancy(&one, "c"), serde_json::Value::Null);
 }
@@ -144,7 +144,7 @@ fn a_queue_that_is_full_drops_and_counts() {
     let text = r#"{"type":"publish","topic":"elsewhere"}"#;
     let flood: Vec<_> = (0..5000).map(|number| publish(number, text)).collect();
     nats.publish("seance.signaling.9", &flood);
-    let received = || metric(&one, "seance_signaling_bus_messages_received_total");
+    let received = || one.metric("seance_signaling_bus_messages_received_total");
     // A node knows what it missed by what comes next.
     let alive = [envelope(3, 9, 5000, b"")];
     let all = || {
@@ -210,7 +210,7 @@ fn the_servers_may_ask_for_a_token_or_a_password() {
                 !log.contains("bus-wrong"),
                 "a secret is never logged: {log}"
             );
-            assert_eq!(metric(&daemon, "seance_signaling_bus_connected"), 0);
+            assert_eq!(daemon.metric("seance_signaling_bus_connected"), 0);
         }
     }
 }

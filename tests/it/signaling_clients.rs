@@ -7,7 +7,6 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::harness::http::get;
 use crate::harness::nats::Nats;
 use crate::harness::wait::{CEILING, wait_until};
 use crate::harness::{Builder, Daemon};
@@ -114,18 +113,15 @@ fn url(daemon: &Daemon) -> String {
 fn join_all(daemon: &Daemon, names: &[&str], password: &str, url: &str) -> Vec<Peer> {
     let join = |(at, name): (usize, &&str)| {
         let peer = Peer::join(name, "doc", password, &[url.to_owned()]);
-        until_connections(daemon, at + 1);
+        until_connections(daemon, at as u64 + 1);
         peer
     };
     names.iter().enumerate().map(join).collect()
 }
 
-fn until_connections(daemon: &Daemon, count: usize) {
-    let open = format!("seance_signaling_connections {count}");
-    let metrics = || get(daemon.metrics.expect("a metrics address"), "/metrics").text();
-    wait_until("the peers are in the room", metrics, |text| {
-        text.lines().any(|line| line == open)
-    });
+fn until_connections(daemon: &Daemon, count: u64) {
+    let open = || daemon.metric("seance_signaling_connections");
+    wait_until("the peers are in the room", open, |open| *open == count);
 }
 
 /// Every peer sees every other, and what the last one writes.
@@ -276,7 +272,7 @@ fn peers_share_a_document_over_tls_on_either_port() {
     // Node looks at the certificate, and goes.
     wait_until(
         "the stranger has tried",
-        || get(daemon.metrics.expect("a metrics address"), "/metrics").text(),
+        || daemon.metrics_text(),
         |text| text.contains("seance_tls_handshakes_total{outcome=\"gone\"}"),
     );
     assert!(!stranger.sees_within("word", "secure", Duration::from_secs(2)));

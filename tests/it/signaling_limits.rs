@@ -4,7 +4,6 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::harness::http::get;
 use crate::harness::wait::{CEILING, wait_until};
 use crate::harness::websocket::{
     BINARY, PONG, Received, TEXT, WebSocket, frame, handshake, request,
@@ -23,27 +22,11 @@ fn connect(daemon: &Daemon) -> WebSocket {
     WebSocket::connect(daemon.signaling.expect("a signaling address"))
 }
 
-/// The value of a metric, by its name with labels.
-fn metric(daemon: &Daemon, name: &str) -> u64 {
-    let text = get(daemon.metrics.expect("a metrics address"), "/metrics").text();
-    let line = text.lines().find(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(' '))
-    });
-    let value = line
-        .and_then(|line| line.rsplit(' ').next())
-        .and_then(|value| value.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
-}
-
 /// Asserts the close code and reason, and that the end was counted under `name`.
 fn assert_closed(daemon: &Daemon, peer: &mut WebSocket, code: u16, reason: &str, name: &str) {
     assert_eq!(peer.closed(), (code, reason.to_owned()));
     assert_eq!(
-        metric(
-            daemon,
-            &format!("seance_signaling_ends_total{{reason=\"{name}\"}}")
-        ),
+        daemon.metric(&format!("seance_signaling_ends_total{{reason=\"{name}\"}}")),
         1
     );
 }
@@ -63,7 +46,7 @@ fn connections_over_the_limit_are_told_to_come_later() {
     drop(b);
     wait_until(
         "the place is free",
-        || metric(&daemon, "seance_signaling_connections"),
+        || daemon.metric("seance_signaling_connections"),
         |open| *open == 1,
     );
     connect(&daemon).settle();
@@ -103,7 +86,7 @@ fn topics_have_limits() {
     );
     c.text(r#"{"type":"subscribe","topics":["123456789"]}"#);
     assert_closed(&daemon, &mut c, 1008, "topic name too long", "topic_name");
-    assert_eq!(metric(&daemon, "seance_signaling_topics"), 2);
+    assert_eq!(daemon.metric("seance_signaling_topics"), 2);
     a.text(r#"{"type":"subscribe","topics":["three"]}"#);
     assert_closed(
         &daemon,
@@ -112,7 +95,7 @@ fn topics_have_limits() {
         "too many topics on one connection",
         "too_many_topics",
     );
-    assert_eq!(metric(&daemon, "seance_signaling_topics"), 0);
+    assert_eq!(daemon.metric("seance_signaling_topics"), 0);
 }
 
 #[test]
@@ -135,10 +118,7 @@ fn a_message_has_a_largest_size_whole_or_in_fragments() {
     c.raw(b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0");
     assert_eq!(c.closed().0, 1009);
     assert_eq!(
-        metric(
-            &daemon,
-            "seance_signaling_ends_total{reason=\"message_too_big\"}"
-        ),
+        daemon.metric("seance_signaling_ends_total{reason=\"message_too_big\"}"),
         3
     );
 }
@@ -203,10 +183,7 @@ fn a_handshake_that_does_not_come_is_cut() {
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
     assert_eq!(
-        metric(
-            &daemon,
-            "seance_signaling_ends_total{reason=\"handshake_timeout\"}"
-        ),
+        daemon.metric("seance_signaling_ends_total{reason=\"handshake_timeout\"}"),
         2
     );
 }
@@ -251,10 +228,7 @@ fn only_pages_of_known_origins_come_in() {
         }
     }
     assert_eq!(
-        metric(
-            &daemon,
-            "seance_signaling_ends_total{reason=\"handshake_refused\"}"
-        ),
+        daemon.metric("seance_signaling_ends_total{reason=\"handshake_refused\"}"),
         6
     );
 }
@@ -284,7 +258,7 @@ fn a_reader_that_stalls_is_cut_and_nobody_else_notices() {
     let stalls = "seance_signaling_ends_total{reason=\"stalled\"}";
     let started = Instant::now();
     let mut sent = 0;
-    while metric(&daemon, stalls) == 0 {
+    while daemon.metric(stalls) == 0 {
         assert!(
             started.elapsed() < CEILING,
             "the reader is not cut after {sent} messages"
@@ -305,7 +279,7 @@ fn a_reader_that_stalls_is_cut_and_nobody_else_notices() {
     }
     let grown = memory(&daemon).saturating_sub(before);
     assert!(grown < 2048, "{grown} KiB for a reader that stalls");
-    assert!(metric(&daemon, "seance_signaling_outbox_most_bytes") <= 400_000);
+    assert!(daemon.metric("seance_signaling_outbox_most_bytes") <= 400_000);
 }
 
 #[test]
@@ -315,7 +289,7 @@ fn a_reader_that_was_too_slow_learns_why_when_it_reads_on() {
     slow.subscribe("room");
     let stalls = "seance_signaling_ends_total{reason=\"stalled\"}";
     let data = "x".repeat(50_000);
-    while metric(&daemon, stalls) == 0 {
+    while daemon.metric(stalls) == 0 {
         sender.publish("room", &data);
     }
     assert_eq!(slow.closed(), (1013, "too slow to read".to_owned()));
@@ -338,7 +312,7 @@ fn a_reader_that_takes_nothing_is_cut_though_little_waits_for_it() {
     let stalls = "seance_signaling_ends_total{reason=\"stalled\"}";
     wait_until(
         "the reader is cut",
-        || metric(&daemon, stalls),
+        || daemon.metric(stalls),
         |stalled| *stalled == 1,
     );
 }
@@ -388,7 +362,7 @@ fn malformed_messages_are_dropped_and_counted() {
     assert_eq!(b.delivery()["data"], "still works");
     assert_eq!(b.receive_within(Duration::from_millis(50)), None);
     assert_eq!(
-        metric(&daemon, "seance_signaling_messages_malformed_total"),
+        daemon.metric("seance_signaling_messages_malformed_total"),
         10
     );
 }
@@ -416,7 +390,7 @@ fn connections_that_break_off_anywhere_leave_the_room_working() {
     }
     wait_until(
         "they are gone",
-        || metric(&daemon, "seance_signaling_connections"),
+        || daemon.metric("seance_signaling_connections"),
         |open| *open == 1,
     );
     // The daemon may not have met the last of them yet when it has let go of all that it had met.

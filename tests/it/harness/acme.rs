@@ -4,7 +4,6 @@ use super::pebble::Pebble;
 use super::tls::Client;
 use super::wait::wait_until;
 use super::{Builder, Daemon};
-use crate::harness::http::get;
 
 /// A daemon with a host for each of `names`, on the ports where `pebble` looks.
 pub fn with_hosts(pebble: &Pebble, acme: &str, names: &[&str]) -> Builder {
@@ -54,9 +53,7 @@ pub fn in_force(client: &Client, pebble: &Pebble, name: &str) {
 }
 
 /// How many tries for `name` had this outcome.
-pub fn figure(daemon: &Daemon, outcome: &str, name: &str) -> usize {
-    let metrics = get(daemon.metrics.expect("a metrics listener"), "/metrics").text();
-    let line = format!("seance_acme_attempts_total{{host=\"{name}\",outcome=\"{outcome}\"}} ");
-    let found = metrics.lines().find_map(|text| text.strip_prefix(&line));
-    found.map_or(0, |count| count.parse().expect("a number"))
+pub fn figure(daemon: &Daemon, outcome: &str, name: &str) -> u64 {
+    let labels = format!("{{host=\"{name}\",outcome=\"{outcome}\"}}");
+    daemon.counted(&format!("seance_acme_attempts_total{labels}"))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use super::http;
 use super::wait::{CEILING, wait_until};
 
 /// What `Builder::start` gives: the process, its addresses and its notifications.
@@ -255,6 +256,26 @@ impl Daemon {
         self.https.expect("READY=1 carries the HTTPS address")
     }
 
+    /// What the metrics listener answers.
+    #[track_caller]
+    pub fn metrics_text(&self) -> String {
+        let listener = self.metrics.expect("READY=1 carries the metrics address");
+        http::get(listener, "/metrics").text()
+    }
+
+    /// The value of a metric, by its name with labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics_text();
+        value(&text, name).unwrap_or_else(|| panic!("no {name} in\n{text}"))
+    }
+
+    /// The same; 0 for labels that were never counted.
+    #[track_caller]
+    pub fn counted(&self, name: &str) -> u64 {
+        value(&self.metrics_text(), name).unwrap_or(0)
+    }
+
     /// The root of the local CA.
     pub fn local_root(&self) -> PathBuf {
         self.state().join("local-ca/root.pem")
@@ -326,4 +347,10 @@ impl Drop for Daemon {
             );
         }
     }
+}
+
+fn value(metrics: &str, name: &str) -> Option<u64> {
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(value.parse().expect("a whole number"))
 }
