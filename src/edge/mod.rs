@@ -11,6 +11,7 @@ mod files;
 mod frames;
 mod framing;
 pub mod gate;
+mod id;
 mod intake;
 mod io;
 pub mod limits;

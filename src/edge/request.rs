@@ -21,7 +21,7 @@ use super::gate::{Arrival, Verdict, Way};
 use super::intake::Intake;
 use super::pace::Turn;
 use super::recorded::{Line, Recorded};
-use super::{Shared, Site, websocket};
+use super::{Shared, Site, id, websocket};
 use crate::config::{self, Encrypted, REQUEST_ID};
 
 pub async fn answer(
@@ -36,7 +36,7 @@ pub async fn answer(
         || client::is_https(arrival.peer, request.headers(), trusted);
     let peer = client::address(arrival.peer, request.headers(), trusted);
     let in_flight = shared.measures.begin();
-    let id = uuid::Uuid::now_v7().simple().to_string();
+    let id = id::next().simple().to_string();
     let version = request.version();
     let line = Line {
         method: request.method().clone(),
