@@ -4,13 +4,13 @@ pub mod builder_key;
 mod greeting;
 mod issuing;
 mod logging;
+mod memory;
 mod names;
 mod ready;
 mod reload;
 mod retention;
 mod rooms;
 mod sockets;
-mod startup_code;
 pub mod state;
 mod watchdog;
 
@@ -194,7 +194,8 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     greeting::name_keyless(&config.apps);
     greeting::print(&sockets.addresses, made);
     watchdog::start(&tasks, environment.watchdog, own_address);
-    if let Err(error) = startup_code::give_back() {
+    memory::give_back_heap();
+    if let Err(error) = memory::give_back_code() {
         tracing::warn!(error = %chain(&error), "the memory of start-up code is kept");
     }
 

@@ -63,6 +63,7 @@ impl Reloader {
                 "reload failed; the old configuration holds"
             }
         };
+        super::memory::give_back_heap();
         // Last: whoever waits for READY=1 finds the new configuration in force.
         super::log_unheard(systemd::ready(status, &[]));
     }

@@ -1,7 +1,8 @@
-//! Gives the pages of the program that only starting needed back to the page cache.
+//! Gives back what memory only starting or a reload needed.
 //!
 //! Reading the configuration, the schema and the command line runs through megabytes of program text that nothing needs
-//! again. The kernel leaves them mapped, and counts them to this process, until memory is short.
+//! again, and describing the API fills a heap many times the one that stays. The kernel counts both to this process
+//! until memory is short.
 
 use std::ffi::c_void;
 use std::fs;
@@ -11,7 +12,7 @@ use std::ptr::NonNull;
 use nix::sys::mman::{MmapAdvise, madvise};
 
 #[derive(Debug, thiserror::Error)]
-pub enum StartupCodeError {
+pub enum MemoryError {
     #[error("cannot read which memory is mapped")]
     Maps(#[source] io::Error),
     #[error("cannot give back {length} bytes of mapped program text")]
@@ -23,16 +24,26 @@ pub enum StartupCodeError {
 }
 
 /// Unmaps the executable pages of every file. The next use of one maps it again from the page cache, without reading.
-pub fn give_back() -> Result<(), StartupCodeError> {
-    let maps = fs::read_to_string("/proc/self/maps").map_err(StartupCodeError::Maps)?;
+pub fn give_back_code() -> Result<(), MemoryError> {
+    let maps = fs::read_to_string("/proc/self/maps").map_err(MemoryError::Maps)?;
     for (start, length) in maps.lines().filter_map(program_text) {
         #[expect(unsafe_code, reason = "the address comes as a number")]
         // SAFETY: a private file mapping without write permission holds nothing but the file's bytes, and position
         // independent code has no relocations in it; dropping its pages loses nothing.
         let advised = unsafe { madvise(start, length, MmapAdvise::MADV_DONTNEED) };
-        advised.map_err(|source| StartupCodeError::Advise { length, source })?;
+        advised.map_err(|source| MemoryError::Advise { length, source })?;
     }
     Ok(())
+}
+
+/// Returns the free pages of the heap, also those between used ones, which free(3) keeps.
+pub fn give_back_heap() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "the allocator's own function has no wrapper")]
+    // SAFETY: malloc_trim(3) takes the allocator's locks and touches only chunks that nobody has.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Start and length of a line of proc_pid_maps(5) that is executable, private, unwritable and backed by a file.
