@@ -14,6 +14,7 @@ let
       ../src
       ../nix/seance.catalog
       ../nix/clippy.toml
+      ../nix/link.rs
       (lib.fileset.maybeMissing ../.cargo)
     ];
   };
