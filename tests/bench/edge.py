@@ -74,7 +74,7 @@ def seance(binary, scratch, site, certificate, upstream):
     settings = {
         "SEANCE_HTTPS__LISTEN": "127.0.0.1:0",
         # Idle connections have to last as long as they are counted.
-        "SEANCE_HTTP__HEADER_TIMEOUT_SECONDS": "600",
+        "SEANCE_HTTP__IDLE_TIMEOUT_SECONDS": "600",
     }
     with processes.daemon(binary, scratch / "seance", env=settings, config=file) as (server, _):
         port = int(server.addresses["X_SEANCE_HTTPS"].rsplit(":", 1)[1])
