@@ -20,6 +20,8 @@ STEADY = 30_000
 IDLE = 10_000
 SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))
 RUNS = 3
+# Small differences are judged here, beside whatever else the machine does.
+STEADY_RUNS = 5
 UNLIMITED = {
     "SEANCE_SIGNALING__LISTEN": "127.0.0.1:0",
     "SEANCE_SIGNALING__MAX_CONNECTIONS": "20000",
@@ -140,32 +142,44 @@ def deliveries(load, server, rooms, size, rate):
         return cpu / count * 1e6, count / measured["seconds"], measured["p99_ms"]
 
 
-def compared(load, servers, rooms, size, rate):
-    runs = {name: [] for name in servers}
-    for _ in range(RUNS):
+def compared(load, servers, rooms, size, rate, rounds):
+    """Each server's `deliveries` in each round."""
+    found = {name: [] for name in servers}
+    for _ in range(rounds):
         for name, server in servers.items():
-            runs[name].append(deliveries(load, server, rooms, size, rate))
-    return {name: [statistics.median(column) for column in zip(*rows)] for name, rows in runs.items()}
+            found[name].append(deliveries(load, server, rooms, size, rate))
+    return found
+
+
+def middle(rounds):
+    return [statistics.median(column) for column in zip(*rounds)]
+
+
+def against(found, peer):
+    """seance's figures divided by a peer's, round by round: what else the machine does in a round burdens both."""
+    return middle([[own / other for own, other in zip(*pair)] for pair in zip(found["seance"], found[peer])])
 
 
 def saturation(table, load, servers, rooms, size):
-    found = compared(load, servers, rooms, size, 0)
-    cpu, rate, _ = found["seance"]
-    peers = " / ".join(f"{name} {found[name][0]:.2f}" for name in servers if name != "seance")
-    ratio = f"{cpu / found['bun'][0]:.2f} × bun" if "bun" in found else ""
+    found = compared(load, servers, rooms, size, 0, RUNS)
+    cpu, rate, _ = middle(found["seance"])
+    peers = " / ".join(f"{name} {middle(found[name])[0]:.2f}" for name in servers if name != "seance")
+    ratio = f"{against(found, 'bun')[0]:.2f} × bun" if "bun" in found else ""
     table.row(f"CPU per delivery, saturated, {rooms}×{size}, µs", f"{cpu:.2f} ({rate / 1e3:.0f} k/s)", peers, ratio, "≤ 1.1", cpu <= 1.1)
 
 
 def steady(table, load, servers, rooms, size):
-    found = compared(load, servers, rooms, size, STEADY)
-    cpu, _, p99 = found["seance"]
-    node_cpu, _, node_p99 = found["node"]
-    bun_cpu, _, bun_p99 = found.get("bun", (cpu, 0, p99))
+    found = compared(load, servers, rooms, size, STEADY, STEADY_RUNS)
+    cpu, _, p99 = middle(found["seance"])
+    node_cpu, _, node_p99 = middle(found["node"])
+    bun_cpu, _, bun_p99 = middle(found.get("bun", found["seance"]))
+    by_node, _, _ = against(found, "node")
+    by_bun, _, p99_by_bun = against(found, "bun" if "bun" in found else "seance")
     work = f"{STEADY} deliveries/s, {rooms}×{size}"
     peers = f"node {node_cpu:.1f} / bun {bun_cpu:.1f}"
-    held = cpu <= bun_cpu and cpu <= 0.6 * node_cpu
-    table.row(f"{work}: CPU per delivery, µs", f"{cpu:.1f}", peers, f"{cpu / bun_cpu:.2f} × bun, {cpu / node_cpu:.2f} × node", "≤ bun, ≤ 0.6 × node", held)
-    table.row(f"{work}: p99, ms", f"{p99:.1f}", f"node {node_p99:.1f} / bun {bun_p99:.1f}", f"{p99 / bun_p99:.2f} × bun", "≤ bun", p99 <= bun_p99)
+    held = by_bun <= 1 and by_node <= 0.6
+    table.row(f"{work}: CPU per delivery, µs", f"{cpu:.1f}", peers, f"{by_bun:.2f} × bun, {by_node:.2f} × node", "≤ bun, ≤ 0.6 × node", held)
+    table.row(f"{work}: p99, ms", f"{p99:.2f}", f"node {node_p99:.2f} / bun {bun_p99:.2f}", f"{p99_by_bun:.2f} × bun", "≤ bun", p99_by_bun <= 1)
 
 
 def back(table, load, binary, scratch):
