@@ -9,7 +9,9 @@ use futures_util::StreamExt;
 
 use super::error::Lost;
 use super::objects::{self, Done, Parts, Sender, content, part_key};
-use super::{DraftError, Drafts, Opened, Turn, Upload, missing};
+use super::read::Opened;
+use super::standing::missing;
+use super::{DraftError, Drafts, Turn, Upload};
 use crate::config;
 use crate::release::body::hash::hasher;
 use crate::release::log::private;

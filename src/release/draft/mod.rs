@@ -13,13 +13,16 @@ mod merge;
 mod objects;
 mod presign;
 mod publish;
+mod read;
 mod receive;
 mod signature;
+mod standing;
+mod stock;
 mod sweep;
 mod upload;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -32,26 +35,21 @@ pub use error::DraftError;
 pub use judge::Terms;
 pub use objects::{Head, Sender};
 pub use presign::Pass;
+pub use standing::{Shown, Standing};
 pub use sweep::{Sweeper, protected};
 pub use upload::Upload;
 
-use self::declared::Declared;
 use self::error::Lost;
-use self::objects::{Done, Parts};
+use self::read::Opened;
 use super::figures::Figures;
 use super::index::Index;
-use super::path::ReleasePath;
-use super::record::{Actor, File, ReleaseId};
+use super::record::{Actor, ReleaseId};
 use super::staging;
 use crate::clock;
 use crate::config;
-use crate::store::{Created, Store};
+use crate::store::Store;
 use crate::tasks::Tasks;
 
-/// Drafts whose declarations are kept in memory.
-const CACHED: usize = 64;
-/// Declarations of other jobs that one may lose against.
-const RACES: u32 = 100;
 /// Heads read at a time.
 const READS: usize = 8;
 /// How far the clocks of nodes may be apart.
@@ -93,35 +91,6 @@ struct Shared {
 }
 
 type Turn = tokio::sync::Mutex<()>;
-
-/// A draft as it was when it was last read; its declarations can only have become more.
-struct Opened {
-    head: Head,
-    declared: Declared,
-}
-
-/// A draft as its clients see it.
-pub struct Shown {
-    pub head: Head,
-    /// The record that it was published as.
-    pub record: Option<u64>,
-    pub files: Vec<Standing>,
-}
-
-/// How a declared file stands.
-pub struct Standing {
-    pub path: ReleasePath,
-    pub job: String,
-    pub content: Upload,
-    /// Parts that are to be sent; `None` when its content is there.
-    pub missing: Option<Vec<u64>>,
-}
-
-/// What of the contents of a draft is there.
-struct Stock {
-    published: HashMap<Upload, Arc<File>>,
-    done: HashMap<Upload, Done>,
-}
 
 impl Room {
     pub(super) fn new(
@@ -219,21 +188,6 @@ impl Drafts {
         Ok(())
     }
 
-    /// The paths that are declared in a draft, or for one upload of it.
-    pub async fn paths(
-        &self,
-        app: &config::App,
-        id: ReleaseId,
-        upload: Option<&Upload>,
-    ) -> Result<Vec<ReleasePath>, DraftError> {
-        let opened = self.read(app, id).await?;
-        let files = opened.declared.files();
-        let named = files.filter(|(_, jobs)| {
-            upload.is_none_or(|upload| jobs.values().any(|content| content == upload))
-        });
-        Ok(named.map(|(path, _)| path.clone()).collect())
-    }
-
     /// Room for a declaration of that many bytes, held until it is answered.
     pub async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, DraftError> {
         let units = bytes.div_ceil(DECLARING_UNIT).clamp(1, DECLARING_UNITS);
@@ -243,110 +197,6 @@ impl Drafts {
             Ok(turn) => Ok(turn.map_err(Lost::Closed)?),
             Err(_) => Err(DraftError::Busy),
         }
-    }
-
-    /// The draft as it stands, for a sender of parts.
-    pub async fn show(
-        &self,
-        app: &config::App,
-        id: ReleaseId,
-        sender: &Sender,
-    ) -> Result<Shown, DraftError> {
-        let opened = self.read(app, id).await?;
-        let record = self.record_of(id);
-        let files = opened.declared.files().flat_map(|(path, jobs)| {
-            jobs.iter()
-                .map(move |(job, content)| (path.clone(), job.clone(), *content))
-        });
-        let files = files.collect();
-        Ok(Shown {
-            files: self
-                .standing(&opened, files, sender, record.is_some())
-                .await?,
-            record,
-            head: opened.head.clone(),
-        })
-    }
-
-    /// Adds declarations; returns how each of their files stands, in their order.
-    pub async fn declare(
-        &self,
-        app: &config::App,
-        id: ReleaseId,
-        batch: &Batch,
-        sender: &Sender,
-    ) -> Result<Vec<Standing>, DraftError> {
-        for _ in 0..RACES {
-            let opened = self.read(app, id).await?;
-            if let Some(n) = self.record_of(id) {
-                return Err(DraftError::Published { n });
-            }
-            let limits = &self.shared.limits;
-            let part_bytes = opened.head.part_bytes;
-            let next = opened.declared.with(batch, limits.max_files, part_bytes)?;
-            let created = match &next {
-                Some(next) => objects::append(self.store(), id, next.batches(), batch).await?,
-                None => Created::Yes,
-            };
-            if created == Created::Yes {
-                let files = batch.files.iter();
-                let files = files.map(|file| (file.path.clone(), batch.job.clone(), file.content));
-                let files = files.collect();
-                return self.standing(&opened, files, sender, false).await;
-            }
-        }
-        Err(DraftError::Contended)
-    }
-
-    async fn standing(
-        &self,
-        opened: &Opened,
-        files: Vec<(ReleasePath, String, Upload)>,
-        sender: &Sender,
-        published: bool,
-    ) -> Result<Vec<Standing>, DraftError> {
-        let id = opened.head.id;
-        let wanted = files.iter().map(|(_, _, content)| *content).collect();
-        let stock = self.stock(opened, wanted).await?;
-        let all = files.iter().all(|(_, _, content)| stock.has(content));
-        let parts = match published || all {
-            true => HashMap::new(),
-            false => objects::all_parts(self.store(), id, sender).await?,
-        };
-        let none = Parts::new();
-        let standing = |(path, job, content): (ReleasePath, String, Upload)| Standing {
-            missing: (!published && !stock.has(&content)).then(|| {
-                let arrived = parts.get(&content).unwrap_or(&none);
-                missing(&content, arrived, opened.head.part_bytes)
-            }),
-            path,
-            job,
-            content,
-        };
-        Ok(files.into_iter().map(standing).collect())
-    }
-
-    /// Which of these contents are there: published under the draft's prefix, or sent to it.
-    async fn stock(&self, opened: &Opened, wanted: Vec<Upload>) -> Result<Stock, DraftError> {
-        let mut published: HashMap<Upload, Option<Arc<File>>> =
-            wanted.into_iter().map(|content| (content, None)).collect();
-        let tree = self.shared.room.index.state().tree(&opened.head.prefix);
-        for file in tree.files() {
-            let content = Upload {
-                sha256: file.sha256,
-                size: file.size,
-            };
-            if let Some(found) = published.get_mut(&content) {
-                *found = Some(file.clone());
-            }
-        }
-        let published = published.into_iter();
-        Ok(Stock {
-            published: published
-                .filter_map(|(content, file)| Some((content, file?)))
-                .collect(),
-            done: objects::all_done(self.store(), opened.head.id).await?,
-        })
     }
 
     /// Ends the draft; when it was published already, that stays. Its content goes a day later: another node may just be
@@ -371,62 +221,6 @@ impl Drafts {
     fn record_of(&self, id: ReleaseId) -> Option<u64> {
         self.shared.room.index.state().record_of(id)
     }
-
-    /// A draft as it is now.
-    async fn read(&self, app: &config::App, id: ReleaseId) -> Result<Arc<Opened>, DraftError> {
-        let head = objects::read_head(self.store(), &app.name, id).await?;
-        let fits = |head: &Head| head.prefix == app.prefix && !head.has_expired();
-        let head = head.filter(fits).ok_or(DraftError::Unknown)?;
-        let cached = self.cache().get(&id).cloned();
-        let known = cached
-            .map(|opened| opened.declared.clone())
-            .unwrap_or_default();
-        let declared = objects::read_declared(self.store(), id, known).await?;
-        let opened = Arc::new(Opened { head, declared });
-        let mut cache = self.cache();
-        if cache.len() >= CACHED
-            && !cache.contains_key(&id)
-            && let Some(oldest) = cache.keys().min().copied()
-        {
-            cache.remove(&oldest);
-        }
-        cache.insert(id, opened.clone());
-        Ok(opened)
-    }
-
-    /// A draft in which `upload` is declared, read again only when that is not known.
-    async fn with_upload(
-        &self,
-        app: &config::App,
-        id: ReleaseId,
-        upload: &Upload,
-    ) -> Result<Arc<Opened>, DraftError> {
-        let declares = |opened: &Arc<Opened>| opened.declared.number(upload).is_some();
-        let fits = |opened: &Arc<Opened>| {
-            opened.head.app == app.name
-                && opened.head.prefix == app.prefix
-                && !opened.head.has_expired()
-        };
-        let cached = self.cache().get(&id).cloned();
-        if let Some(opened) = cached.filter(fits).filter(declares) {
-            return Ok(opened);
-        }
-        let opened = self.read(app, id).await?;
-        Some(opened)
-            .filter(declares)
-            .ok_or(DraftError::UnknownUpload)
-    }
-
-    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<ReleaseId, Arc<Opened>>> {
-        let cache = self.shared.cache.lock();
-        cache.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stock {
-    fn has(&self, content: &Upload) -> bool {
-        self.published.contains_key(content) || self.done.contains_key(content)
-    }
 }
 
 impl Head {
@@ -441,11 +235,4 @@ fn receiving(store: &Store, limits: &config::Drafts) -> usize {
     let room = store.parts_in_flight();
     let room = room.map_or(usize::MAX, |room| room.saturating_sub(1).max(1));
     limits.parts_in_flight.min(room)
-}
-
-/// The parts of an upload that did not arrive whole.
-fn missing(upload: &Upload, arrived: &Parts, part_bytes: u64) -> Vec<u64> {
-    let numbers = 1..=upload.parts(part_bytes);
-    let is_missing = |n: &u64| arrived.get(n).copied() != upload.part_size(*n, part_bytes);
-    numbers.filter(is_missing).collect()
 }

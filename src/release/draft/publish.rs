@@ -7,14 +7,15 @@ use bytes::Bytes;
 use minisign_verify::PublicKey;
 
 use super::error::Lost;
-use super::objects::{self, content};
-use super::{DraftError, Drafts, Opened, Stock, Terms, Upload};
+use super::objects;
+use super::read::Opened;
+use super::{DraftError, Drafts, Terms, Upload};
 use crate::cause::chain;
 use crate::config::{self, Lint};
 use crate::release::intake::{ALL_INLINE_BYTES, INLINE_BYTES};
 use crate::release::path::ReleasePath;
 use crate::release::publish::{Candidate, Order, Origin, PublishError, Published};
-use crate::release::record::{ContentKey, ReleaseId, Warning};
+use crate::release::record::{ReleaseId, Warning};
 use crate::release::staging::StagedFile;
 
 impl Drafts {
@@ -164,33 +165,5 @@ impl Drafts {
             files.push(file);
         }
         Ok((files, faults))
-    }
-}
-
-impl Stock {
-    pub(super) fn file(
-        &self,
-        opened: &Opened,
-        path: &ReleasePath,
-        upload: &Upload,
-    ) -> Result<StagedFile, DraftError> {
-        let id = opened.head.id;
-        let number = opened.declared.number(upload);
-        let staged = |content: ContentKey, sha512: [u8; 64], inline| StagedFile {
-            path: path.clone(),
-            content,
-            size: upload.size,
-            sha256: upload.sha256,
-            sha512,
-            inline,
-        };
-        match (self.published.get(upload), self.done.get(upload), number) {
-            (Some(file), _, _) => {
-                let inline = file.inline.clone().filter(|_| path.is_inlined());
-                Ok(staged(file.content, file.sha512, inline))
-            }
-            (None, Some(done), Some(number)) => Ok(staged(content(id, number), done.sha512, None)),
-            _ => Err(DraftError::MissingFiles(vec![path.clone()])),
-        }
     }
 }
