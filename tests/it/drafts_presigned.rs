@@ -8,8 +8,6 @@ use std::sync::mpsc::channel;
 
 use jiff::{SignedDuration, Timestamp};
 use md5::{Digest as _, Md5};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::drafts::error;
@@ -20,7 +18,8 @@ use crate::harness::draft;
 use crate::harness::http::{Answer, get, request};
 use crate::harness::link::Link;
 use crate::harness::publish::{
-    CLIENTS, Client, KEY, PARALLEL, PART, assert_served, done, drafts_with, mac_build, outcome,
+    CLIENTS, Client, KEY, PARALLEL, PART, assert_served, done, drafts_with, kill, mac_build,
+    outcome,
 };
 use crate::harness::release::files;
 use crate::harness::sieve::Sieve;
@@ -318,9 +317,7 @@ fn killed_it_is_gone_on_with(client: Client) {
         fired
             .recv_timeout(CEILING)
             .expect("the client sends that much");
-        let pid = Pid::from_raw(i32::try_from(killed.id()).expect("a process id"));
-        kill(pid, Signal::SIGKILL).expect("the client can be killed");
-        assert_eq!(outcome(killed).code, -1);
+        kill(killed);
         let rest = outcome(start(&dist));
         let sent = done(&rest)["sent"]["bytes"].as_u64().expect("bytes");
         assert!(

@@ -3,14 +3,12 @@
 use std::path::Path;
 use std::sync::mpsc::channel;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
 use crate::harness::Daemon;
 use crate::harness::command::path;
 use crate::harness::link::Link;
 use crate::harness::publish::{
-    CLIENTS, Client, PARALLEL, PART, assert_served, done, drafts, drafts_with, mac_build, outcome,
+    CLIENTS, Client, PARALLEL, PART, assert_served, done, drafts, drafts_with, kill, mac_build,
+    outcome,
 };
 use crate::harness::wait::CEILING;
 
@@ -147,9 +145,7 @@ fn killed_anywhere_it_is_gone_on_with(client: Client) {
         fired
             .recv_timeout(CEILING)
             .expect("the client sends that much");
-        let pid = Pid::from_raw(i32::try_from(killed.id()).expect("a process id"));
-        kill(pid, Signal::SIGKILL).expect("the client can be killed");
-        assert_eq!(outcome(killed).code, -1);
+        kill(killed);
         let rest = outcome(start(&dist));
         assert_eq!(done(&rest)["published"], true, "killed at {at}");
         let passed = link.passed() - begun;

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::harness::command::seance;
-use crate::harness::http::{get, request};
+use crate::harness::http::get;
 use crate::harness::release::{StoreDirectory, deploy, files, product, served};
 use crate::harness::{Builder, Daemon, key_hash};
-use crate::releases_control::{done, order, publish, version};
+use crate::releases_control::{done, newest, order, publish, version};
 use crate::updates_http::daemon;
 
 const MANIFEST: &str = "releases/darwin-arm64/latest-mac.yml";
@@ -59,15 +59,7 @@ fn clients_of_a_broken_version_get_the_build_from_before_it() {
     assert!(text(&daemon, "releases/version.json").contains("\"1.1.1\""));
     // The web app is another matter.
     assert_eq!(text(&daemon, "web/index.html"), "<p>1.1.0");
-    let listed = request(
-        daemon.http,
-        "GET",
-        "/api/releases?limit=1",
-        &[("X-Builder-Key", "secret")],
-        b"",
-    )
-    .json();
-    let newest = &listed["releases"][0];
+    let newest = newest(daemon.http);
     assert_eq!(
         (&newest["kind"], &newest["to"], &newest["versions"]),
         (&json!("republish"), &json!(1), &json!(["1.1.1"]))

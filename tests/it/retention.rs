@@ -6,31 +6,17 @@ use serde_json::{Value, json};
 
 use crate::drafts_expired::{id_of, put};
 use crate::harness::command::seance;
-use crate::harness::http::{Answer, get, request};
+use crate::harness::http::get;
 use crate::harness::release::{StoreDirectory, deploy_with, product};
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, Daemon, key_hash};
+use crate::releases_control::{done, newest, order};
 
 fn config(retention: &str, deploy: &str) -> String {
     let hash = key_hash("secret");
     format!(
         "[deploy]\n{deploy}\n[apps.default]\nbuilder_key_hashes = [\"{hash}\"]\n[apps.default.retention]\nkeep_blockmaps_days = 0\n{retention}"
     )
-}
-
-fn order(address: SocketAddr, what: &str, body: &Value) -> Answer {
-    let fields = [
-        ("X-Builder-Key", "secret"),
-        ("Content-Type", "application/json"),
-    ];
-    let path = format!("/api/releases/{what}");
-    request(address, "POST", &path, &fields, body.to_string().as_bytes())
-}
-
-#[track_caller]
-fn done(answer: &Answer) -> Value {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()
 }
 
 fn publish(daemon: &Daemon, version: &str, query: &str) {
@@ -88,19 +74,9 @@ fn old_versions_go_in_one_record_and_a_dry_run_says_which() {
         (&again["files"], &again["record"]),
         (&json!(0), &Value::Null)
     );
-    let listed = request(
-        daemon.http,
-        "GET",
-        "/api/releases?limit=1",
-        &[("X-Builder-Key", "secret")],
-        b"",
-    )
-    .json();
+    let newest = newest(daemon.http);
     assert_eq!(
-        (
-            &listed["releases"][0]["kind"],
-            &listed["releases"][0]["removed"]
-        ),
+        (&newest["kind"], &newest["removed"]),
         (&json!("prune"), &json!(4))
     );
     let audit =

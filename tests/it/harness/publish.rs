@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use aws_lc_rs::digest::{SHA512, digest};
 use base64_simd::STANDARD;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::release::{Files, served};
@@ -73,6 +75,14 @@ pub fn outcome(child: Child) -> Outcome {
         json: serde_json::from_slice(&output.stdout).unwrap_or_default(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Kills a client that is at work.
+#[track_caller]
+pub fn kill(client: Child) {
+    let pid = Pid::from_raw(i32::try_from(client.id()).expect("a process id"));
+    signal::kill(pid, Signal::SIGKILL).expect("the client can be killed");
+    assert_eq!(outcome(client).code, -1, "it ended before it was killed");
 }
 
 /// The directory of the action.
