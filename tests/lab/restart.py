@@ -13,6 +13,14 @@ BACK_SECONDS = 3.0
 RESTARTS = 10
 # Deploys are short in these cases; a window of seconds is for those that are cut.
 CONFIG = "[http]\ndrain_seconds = 5\n"
+# A drain shorter than the slow transfers.
+WINDOW = "[http]\ndrain_seconds = 1\n"
+# The daemon binds its addresses itself, as daemons do.
+OWN_SOCKETS = {
+    "sockets": False,
+    "drop_in": "[Service]\nSockets=\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"
+    "AmbientCapabilities=CAP_NET_BIND_SERVICE\nPrivateUsers=no\n",
+}
 
 
 def start(lab, config=CONFIG, **how):
@@ -90,9 +98,11 @@ def nobody_noticed(lab, loads, peers, times):
     lab.notes.append(f"{sum(load.done for load in loads)} requests, WebSockets back in {slowest:.2f} s")
 
 
-def ten_restarts_under_load_are_not_noticed(lab):
-    start(lab)
-    with under_load() as (loads, peers):
+# --- What holds with and without TLS: `web` and `room` are the ports ------------------------------------------------
+
+
+def restarts_are_not_noticed(lab, web=80, room=4444):
+    with under_load(web, room) as (loads, peers):
         for _ in range(RESTARTS):
             before = lab.main_pid()
             lab.restart()
@@ -101,17 +111,8 @@ def ten_restarts_under_load_are_not_noticed(lab):
     nobody_noticed(lab, loads, peers, RESTARTS)
 
 
-def without_socket_units_restarts_refuse(lab):
-    """Negative control: the daemon binds its addresses itself, as daemons do."""
-    own = '[http]\nlisten = ["[::]:80"]\n[signaling]\nlisten = ["[::]:4444"]\n'
-    lab.fresh(
-        CONFIG + own,
-        sockets=False,
-        drop_in="[Service]\nSockets=\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
-        "PrivateUsers=no\n",
-    )
-    expect(clients.deploy({"releases/latest.yml": MANIFEST})[0] == 200, "deploy")
-    load = clients.Load("HTTP/1.1", clients.fresh_http1("/updates/latest.yml", MANIFEST), threads=2)
+def restarts_refuse(lab, web=80):
+    load = clients.Load("HTTP/1.1", clients.fresh_http1("/updates/latest.yml", MANIFEST, web), threads=2)
     with load:
         for _ in range(3):
             lab.restart()
@@ -119,12 +120,11 @@ def without_socket_units_restarts_refuse(lab):
     lab.notes.append(f"{load.refused} refused, as they should")
 
 
-def a_switch_to_another_version_is_not_noticed(lab):
+def a_switch_is_not_noticed(lab, web=80, room=4444):
     """What nixos-rebuild does with `stopIfChanged = false`: units change, daemon-reload, reload, restart."""
-    start(lab)
     other = lab.program.replace("-seance-", "-seance-next-")
     lab.run("sh", "-c", f"mkdir -p $(dirname {other}) && cp {lab.program} {other}")
-    with under_load() as (loads, peers):
+    with under_load(web, room) as (loads, peers):
         unit = lab.units / SERVICE
         unit.write_text(unit.read_text().replace(lab.program, other))
         lab.configure(CONFIG + "[log]\nfilter = \"info\"\n")
@@ -133,6 +133,55 @@ def a_switch_to_another_version_is_not_noticed(lab):
         lab.restart()
         expect(other in lab.run("readlink", f"/proc/{lab.main_pid()}/exe"), "the new program runs")
     nobody_noticed(lab, loads, peers, 1)
+
+
+def slow_download(path, offset, until, port=80):
+    """Reads a part of `path` from `offset`, then waits for `until`, and reads on as far as it comes."""
+    connection = clients.http1(port)
+    # A small window, so that the answer does not end up in the kernel's buffers whole.
+    connection.connect()
+    connection.sock.setsockopt(clients.socket.SOL_SOCKET, clients.socket.SO_RCVBUF, 65536)
+    connection.request("GET", path, headers={"Range": f"bytes={offset}-"} if offset else {})
+    answer = connection.getresponse()
+    content = answer.read(100_000)
+    until()
+    try:
+        while part := answer.read(65536):
+            content += part
+    except (OSError, clients.http.client.IncompleteRead) as cut:
+        content += getattr(cut, "partial", b"")
+    return answer, content
+
+
+def a_cut_download_resumes_by_range(lab, web=80):
+    content = bytes(range(256)) * 80_000  # 20 MB
+    expect(clients.deploy({"releases/Seance-1.0.0.zip": content}, port=web)[0] == 200, "deploy")
+    answer, first = slow_download("/updates/Seance-1.0.0.zip", 0, lab.restart, web)
+    expect(answer.status == 200 and len(first) < len(content), f"{answer.status}, {len(first)} bytes: it was to be cut")
+    status, headers, rest = clients.get(
+        "/updates/Seance-1.0.0.zip", {"Range": f"bytes={len(first)}-", "If-Range": answer.headers["ETag"]}, web
+    )
+    expect(status == 206, f"the same file under the same ETag: {status} {headers}")
+    expect(first + rest == content, "both parts together are the file")
+
+
+# --- Without TLS ---------------------------------------------------------------------------------------------------
+
+
+def ten_restarts_under_load_are_not_noticed(lab):
+    start(lab)
+    restarts_are_not_noticed(lab)
+
+
+def without_socket_units_restarts_refuse(lab):
+    """Negative control."""
+    start(lab, CONFIG + '[http]\nlisten = ["[::]:80"]\n[signaling]\nlisten = ["[::]:4444"]\n', **OWN_SOCKETS)
+    restarts_refuse(lab)
+
+
+def a_switch_to_another_version_is_not_noticed(lab):
+    start(lab)
+    a_switch_is_not_noticed(lab)
 
 
 def a_switch_that_adds_a_listener_is_not_noticed(lab):
@@ -184,38 +233,10 @@ def a_switch_that_moves_a_listener_leaves_the_others_alone(lab):
 
 # --- Longer than the drain window ----------------------------------------------------------------------------------
 
-WINDOW = "[http]\ndrain_seconds = 1\n"
-
-
-def slow_download(path, offset, until, port=80):
-    """Reads a part of `path` from `offset`, then waits for `until`, and reads on as far as it comes."""
-    connection = clients.http1(port)
-    # A small window, so that the answer does not end up in the kernel's buffers whole.
-    connection.connect()
-    connection.sock.setsockopt(clients.socket.SOL_SOCKET, clients.socket.SO_RCVBUF, 65536)
-    connection.request("GET", path, headers={"Range": f"bytes={offset}-"} if offset else {})
-    answer = connection.getresponse()
-    content = answer.read(100_000)
-    until()
-    try:
-        while part := answer.read(65536):
-            content += part
-    except (OSError, clients.http.client.IncompleteRead) as cut:
-        content += getattr(cut, "partial", b"")
-    return answer, content
-
 
 def a_download_longer_than_the_drain_resumes_by_range(lab):
     start(lab, WINDOW)
-    content = bytes(range(256)) * 80_000  # 20 MB
-    expect(clients.deploy({"releases/Seance-1.0.0.zip": content})[0] == 200, "deploy")
-    answer, first = slow_download("/updates/Seance-1.0.0.zip", 0, lab.restart)
-    expect(answer.status == 200 and len(first) < len(content), f"{answer.status}, {len(first)} bytes: it was to be cut")
-    status, headers, rest = clients.get(
-        "/updates/Seance-1.0.0.zip", {"Range": f"bytes={len(first)}-", "If-Range": answer.headers["ETag"]}
-    )
-    expect(status == 206, f"the same file under the same ETag: {status} {headers}")
-    expect(first + rest == content, "both parts together are the file")
+    a_cut_download_resumes_by_range(lab)
 
 
 def a_cut_upload_publishes_nothing_and_succeeds_when_repeated(lab):

@@ -2,9 +2,16 @@
 
 import clients
 from lab import RENDERED_TLS, SERVICE, expect, wait_until
-from restart import CONFIG, MANIFEST, RESTARTS, everybody_is_there, nobody_noticed, slow_download, under_load
-
-WINDOW = "[http]\ndrain_seconds = 1\n"
+from restart import (
+    CONFIG,
+    MANIFEST,
+    OWN_SOCKETS,
+    WINDOW,
+    a_cut_download_resumes_by_range,
+    a_switch_is_not_noticed,
+    restarts_are_not_noticed,
+    restarts_refuse,
+)
 
 
 def start(lab, config=CONFIG, **how):
@@ -45,60 +52,23 @@ def the_first_handshake_starts_it(lab):
 
 
 def ten_restarts_under_tls_load_are_not_noticed(lab):
-    web, room = start(lab)
-    with under_load(web, room) as (loads, peers):
-        for _ in range(RESTARTS):
-            before = lab.main_pid()
-            lab.restart()
-            expect(lab.main_pid() != before, "a new process")
-            everybody_is_there(peers)
-    nobody_noticed(lab, loads, peers, RESTARTS)
+    restarts_are_not_noticed(lab, *start(lab))
 
 
 def a_switch_under_tls_load_is_not_noticed(lab):
-    web, room = start(lab)
-    other = lab.program.replace("-seance-", "-seance-next-")
-    lab.run("sh", "-c", f"mkdir -p $(dirname {other}) && cp {lab.program} {other}")
-    with under_load(web, room) as (loads, peers):
-        unit = lab.units / SERVICE
-        unit.write_text(unit.read_text().replace(lab.program, other))
-        lab.configure(CONFIG + "[log]\nfilter = \"info\"\n")
-        lab.run("systemctl", "daemon-reload")
-        lab.reload()
-        lab.restart()
-        expect(other in lab.run("readlink", f"/proc/{lab.main_pid()}/exe"), "the new program runs")
-    nobody_noticed(lab, loads, peers, 1)
+    a_switch_is_not_noticed(lab, *start(lab))
 
 
 def without_socket_units_restarts_refuse_handshakes(lab):
-    """Negative control: the daemon binds its addresses itself, as daemons do."""
+    """Negative control."""
     own = '[http]\nlisten = ["[::]:80"]\n[https]\nlisten = ["[::]:443"]\n[signaling]\nlisten = ["[::]:4444"]\n'
-    web, _ = start(
-        lab,
-        CONFIG + own,
-        sockets=False,
-        drop_in="[Service]\nSockets=\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
-        "PrivateUsers=no\n",
-    )
-    load = clients.Load("HTTP/1.1", clients.fresh_http1("/updates/latest.yml", MANIFEST, web), threads=2)
-    with load:
-        for _ in range(3):
-            lab.restart()
-    expect(load.refused > 0, load)
-    lab.notes.append(f"{load.refused} refused, as they should")
+    web, _ = start(lab, CONFIG + own, **OWN_SOCKETS)
+    restarts_refuse(lab, web)
 
 
 def a_download_over_tls_resumes_by_range(lab):
     web, _ = start(lab, WINDOW)
-    content = bytes(range(256)) * 80_000  # 20 MB
-    expect(clients.deploy({"releases/Seance-1.0.0.zip": content}, port=web)[0] == 200, "deploy")
-    answer, first = slow_download("/updates/Seance-1.0.0.zip", 0, lab.restart, web)
-    expect(answer.status == 200 and len(first) < len(content), f"{answer.status}, {len(first)} bytes: it was to be cut")
-    status, headers, rest = clients.get(
-        "/updates/Seance-1.0.0.zip", {"Range": f"bytes={len(first)}-", "If-Range": answer.headers["ETag"]}, web
-    )
-    expect(status == 206, f"the same file under the same ETag: {status} {headers}")
-    expect(first + rest == content, "both parts together are the file")
+    a_cut_download_resumes_by_range(lab, web)
 
 
 CASES = [
