@@ -11,8 +11,8 @@ use super::error::ApiError;
 use super::{Api, auth};
 use crate::audit::{self, Deed};
 use crate::config::{self, BuilderKey, REQUEST_ID, Scope, is_within};
-use crate::release;
 use crate::release::path::ReleasePath;
+use crate::release::{self, Order};
 
 /// The holder of a valid key, and the product that it is about.
 pub struct Caller {
@@ -61,6 +61,19 @@ impl Caller {
             action,
             resource,
             request: self.request.clone(),
+        }
+    }
+
+    /// What the caller has made true for everybody at once, unless it is said otherwise.
+    pub fn order(&self) -> Order {
+        Order {
+            app: self.app.name.clone(),
+            prefix: self.app.prefix.clone(),
+            actor: self.actor(),
+            key: self.key.clone(),
+            key_sha256: None,
+            force: false,
+            rollout: None,
         }
     }
 

@@ -154,13 +154,10 @@ async fn deploy(
     let encoding = encoding(request.headers())?;
     check_length(request.headers(), api.deploy.max_body_bytes)?;
     let order = Order {
-        app: caller.app.name.clone(),
-        prefix: caller.app.prefix.clone(),
-        actor: caller.actor(),
-        key: caller.key.clone(),
         key_sha256: idempotency(request.headers())?,
         force: query.force,
         rollout: rollout(query.rollout)?,
+        ..caller.order()
     };
     let (deploy, intake) = api
         .releases
@@ -184,7 +181,7 @@ async fn deploy(
     let stall = Duration::from_secs(api.deploy.stall_timeout_seconds);
     let (pump, reader) = receive::split(request.into_body(), stall, api.deploy.max_body_bytes);
     let (done, ()) = tokio::join!(job.start(reader), pump.run());
-    done.ok().flatten().ok_or(ApiError::Cut)?
+    done.ok().flatten().ok_or(ApiError::Cut)? // the log has the panic
 }
 
 /// One deploy between its head and its answer.
@@ -378,10 +375,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
 
 /// Refuses on its word a body that is declared too large.
 fn check_length(headers: &HeaderMap, limit_bytes: u64) -> Result<(), ApiError> {
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|declared| declared > limit_bytes) {
+    if receive::declared(headers).is_some_and(|declared| declared > limit_bytes) {
         return Err(ApiError::TooLarge { limit_bytes });
     }
     Ok(())

@@ -122,11 +122,10 @@ async fn show(
     caller: Caller,
     path: Result<Path<DraftPath>, PathRejection>,
 ) -> Result<Json<DraftState>, ApiError> {
-    caller.may(Scope::Publish)?;
-    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
+    let id = named(&caller, path)?;
     let drafts = api.releases.drafts();
     let shown = drafts
-        .show(&caller.app, draft(&id)?, &Sender::of(&caller.key))
+        .show(&caller.app, id, &Sender::of(&caller.key))
         .await?;
     Ok(Json(DraftState::new(shown, drafts.presigns())))
 }
@@ -143,9 +142,7 @@ async fn delete(
     caller: Caller,
     path: Result<Path<DraftPath>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
-    caller.may(Scope::Publish)?;
-    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
-    let id = draft(&id)?;
+    let id = named(&caller, path)?;
     let deed = caller.deed("draft-delete", format!("{}/{id}", caller.app.prefix));
     let here = api.clone();
     let work = async move {
@@ -180,9 +177,7 @@ async fn declare(
     path: Result<Path<DraftPath>, PathRejection>,
     request: Request,
 ) -> Result<Json<DeclareResponse>, ApiError> {
-    caller.may(Scope::Publish)?;
-    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
-    let id = draft(&id)?;
+    let id = named(&caller, path)?;
     let drafts = api.releases.drafts();
     // What is sent in chunks may be as long as any.
     let bytes = request.body().size_hint().upper();
@@ -233,9 +228,7 @@ async fn part(
     let part = drafts
         .part(&caller.app, id, &upload, &sender, n, sha256)
         .await?;
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length != part.size()) {
+    if receive::declared(request.headers()).is_some_and(|length| length != part.size()) {
         return Err(part.wrong_length().into());
     }
     let stall = Duration::from_secs(api.deploy.stall_timeout_seconds);
@@ -326,18 +319,12 @@ async fn publish(
     path: Result<Path<DraftPath>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    caller.may(Scope::Publish)?;
-    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
-    let id = draft(&id)?;
+    let id = named(&caller, path)?;
     let asked: PublishRequest = json(&api, request.into_body(), BODY_BYTES).await?;
     let order = Order {
-        app: caller.app.name.clone(),
-        prefix: caller.app.prefix.clone(),
-        actor: caller.actor(),
-        key: caller.key.clone(),
-        key_sha256: None,
         force: asked.force,
         rollout: rollout(asked.rollout)?,
+        ..caller.order()
     };
     let app = caller.app.clone();
     let deed = caller.deed("draft-publish", format!("{}/{id}", caller.app.prefix));
@@ -367,6 +354,16 @@ async fn publish(
         record: published.record.n,
     };
     Ok(replayed(Json(answer).into_response(), &published))
+}
+
+/// The draft that a caller who may publish names.
+fn named(
+    caller: &Caller,
+    path: Result<Path<DraftPath>, PathRejection>,
+) -> Result<ReleaseId, ApiError> {
+    caller.may(Scope::Publish)?;
+    let Path(DraftPath { id }) = path.map_err(|_| ApiError::NotFound)?;
+    draft(&id)
 }
 
 /// The upload that a caller who may send its parts names, and whose these are.

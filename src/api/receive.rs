@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf as _, Bytes};
+use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
@@ -32,6 +33,12 @@ pub struct Reader {
     pieces: mpsc::Receiver<Piece>,
     current: Bytes,
     ended: bool,
+}
+
+/// The length that a body is declared to have; one in chunks has none.
+pub fn declared(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok() // the edge has refused what is no number
 }
 
 /// Splits a body of at most `limit` bytes as sent. A sender that sends nothing for `stall` makes the reader fail with

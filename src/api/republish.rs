@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::releases::{Commanded, audited};
 use crate::config::Scope;
-use crate::release::{Order, Republish, Selection};
+use crate::release::{Republish, Selection};
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(republish))
@@ -71,16 +71,7 @@ async fn republish(
             platform: request.platform,
         },
     };
-    let order = Order {
-        app: caller.app.name.clone(),
-        prefix: caller.app.prefix.clone(),
-        actor: caller.actor(),
-        key: caller.key.clone(),
-        key_sha256: None,
-        force: false,
-        rollout: None,
-    };
     let resource = caller.app.prefix.to_string();
-    let work = api.releases.republish(&asked, order);
+    let work = api.releases.republish(&asked, caller.order());
     audited(&api, &caller, "republish", resource, work).await
 }

@@ -61,7 +61,7 @@ fn any(headers: &HeaderMap, name: HeaderName, fits: impl Fn(&str) -> bool) -> bo
 
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<i64> {
     let text = headers.get(name)?.to_str().ok()?;
-    let time = httpdate::parse_http_date(text).ok()?;
+    let time = httpdate::parse_http_date(text).ok()?; // RFC 9110 §13.1.3: what is no date is ignored
     let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok()
 }

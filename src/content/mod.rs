@@ -65,7 +65,7 @@ pub fn select(request: &Parts, etag: &str, size: u64, most: usize) -> Selection 
     let field = request
         .headers
         .get(header::RANGE)
-        .and_then(|field| field.to_str().ok());
+        .and_then(|field| field.to_str().ok()); // RFC 9110 §14.2: what is no range is ignored
     match field {
         Some(field)
             if request.method == Method::GET

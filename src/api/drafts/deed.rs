@@ -40,7 +40,7 @@ pub async fn audited<T: Send + 'static>(
         let _entered = api.background.enter();
         api.tasks.short("draft-deed", done)
     };
-    done.await.ok().flatten().ok_or(ApiError::Cut)?
+    done.await.ok().flatten().ok_or(ApiError::Cut)? // the log has the panic
 }
 
 /// A body of at most `limit` bytes in JSON; none at all says nothing.
