@@ -19,7 +19,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{config, daemon, systemd};
 
-/// The whole back end of a small product team in one binary: releases, updates, storage.
+/// The whole back end of a small product team in one binary: releases, updates, signaling, and the web
+/// server in front.
 ///
 /// Without a configuration file `seance serve` listens on 127.0.0.1:3000 and keeps everything in the state directory
 /// ($STATE_DIRECTORY, else $XDG_STATE_HOME/seance).
@@ -40,6 +41,7 @@ enum Command {
     },
     /// Prove that a configuration is right, without binding or connecting to anything; secrets need not exist
     CheckConfig {
+        /// Configuration file (TOML)
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Print the result as JSON

@@ -61,8 +61,8 @@ const REALM_MOST: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum BasicAuthError {
     #[error(
-        "{HASHES} needs bcrypt hashes, `$2b$…` or `$2y$…`, and this is none: `seance password-hash` or `htpasswd -B` \
-         make one"
+        "{HASHES} needs bcrypt hashes, `$2a$…`, `$2b$…` or `$2y$…`, and this is none: `seance password-hash` or \
+         `htpasswd -B` make one"
     )]
     Hash,
     #[error(

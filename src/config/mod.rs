@@ -303,6 +303,7 @@ impl Config {
     pub fn needs_restart(&self, new: &Config) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let values = |config: &Config| serde_json::to_value(config.compared());
+        // Always: they hold texts, numbers and lists of them.
         if let (Ok(old), Ok(new)) = (values(self), values(new)) {
             at_start::differing("", &old, &new, &mut found);
         }
