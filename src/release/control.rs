@@ -150,7 +150,7 @@ impl Command {
             Command::Rollback { to } => {
                 let past = past(*to).await?;
                 let deployed = rollback(&tree, &past, now)?;
-                past.check(state, &tree, &deployed.files)?;
+                past.taken.check(state, &tree, &deployed.files)?;
                 return Ok((Event::Rollback { to: *to, deployed }, Vec::new()));
             }
             Command::AddKey(key) => return Ok((addition(&tree, key, now)?, Vec::new())),
@@ -385,7 +385,8 @@ fn pin(
     let before = past
         .file(tree, path)
         .ok_or_else(|| ControlError::NotThen(path.clone()))?;
-    past.check(state, tree, std::slice::from_ref(&before))?;
+    past.taken
+        .check(state, tree, std::slice::from_ref(&before))?;
     Ok(SpreadOf {
         path: path.clone(),
         rollout: Rollout::default(),

@@ -28,7 +28,7 @@ pub type Then = BTreeMap<ReleasePath, Option<Arc<File>>>;
 /// What stood under the paths that changed since a record.
 pub struct Past {
     files: Then,
-    taken: Taken,
+    pub taken: Taken,
 }
 
 /// What was taken away since a record, and cannot be published again.
@@ -52,7 +52,12 @@ impl Taken {
 
     /// # Errors
     /// A file to be published again is of what was taken away, or is a manifest that names such a file.
-    fn check(&self, state: &State, tree: &Tree, files: &[Arc<File>]) -> Result<(), ControlError> {
+    pub fn check(
+        &self,
+        state: &State,
+        tree: &Tree,
+        files: &[Arc<File>],
+    ) -> Result<(), ControlError> {
         if self.paths.is_empty() {
             return Ok(());
         }
@@ -104,17 +109,6 @@ impl Past {
             }
         }
         Ok(Past { files, taken })
-    }
-
-    /// # Errors
-    /// Some of these files, or what they name, was taken away since.
-    pub fn check(
-        &self,
-        state: &State,
-        tree: &Tree,
-        files: &[Arc<File>],
-    ) -> Result<(), ControlError> {
-        self.taken.check(state, tree, files)
     }
 
     /// What stood under `path` then.

@@ -112,13 +112,13 @@ impl Again {
         past: &Past,
         asked: &Republish,
     ) -> Result<(Again, Vec<ControlError>), ControlError> {
-        let then = Then { state, tree, past };
+        let view = View { state, tree, past };
         let (mut made, mut left, mut versions) = (Vec::new(), Vec::new(), HashSet::new());
         for path in asked.which.of(tree)? {
             if is_version_file(&path) {
                 continue;
             }
-            match then.renew(&path, &asked.version) {
+            match view.renew(&path, &asked.version) {
                 Ok(Some((manifest, old))) => match manifest.check(tree, &asked.version) {
                     Ok(()) => {
                         made.push(manifest);
@@ -136,7 +136,7 @@ impl Again {
         // The product's own file goes along where it told the same version.
         let files = tree.below("releases").map(|file| &file.path);
         for path in files.filter(|path| is_version_file(path) && asked.which.holds_place(path)) {
-            match then.renew(path, &asked.version) {
+            match view.renew(path, &asked.version) {
                 Ok(Some((file, old))) if old.iter().any(|old| versions.contains(old)) => {
                     match file.check(tree, &asked.version) {
                         Ok(()) => made.push(file),
@@ -170,13 +170,13 @@ impl Again {
 }
 
 /// What was published, seen from what is.
-struct Then<'a> {
+struct View<'a> {
     state: &'a State,
     tree: &'a Tree,
     past: &'a Past,
 }
 
-impl Then<'_> {
+impl View<'_> {
     /// The manifest with another version, and those that it had; `None` for what is no manifest.
     fn renew(
         &self,
@@ -205,7 +205,8 @@ impl Then<'_> {
             return Err(Obstacle::Inside(path.clone()).into());
         };
         let read = read.map_err(|_| unread())?; // lint told why
-        past.check(self.state, tree, std::slice::from_ref(&file))?;
+        past.taken
+            .check(self.state, tree, std::slice::from_ref(&file))?;
         let bytes = renewed(path, text, version, date).ok_or_else(unread)?;
         let is_published = |path: &str| tree.file(path).is_some();
         let mut named = Vec::new();
