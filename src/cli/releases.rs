@@ -25,6 +25,7 @@ pub enum Releases {
     },
     /// One entry of the history, with its files
     Show {
+        /// Its number
         record: u64,
         #[command(flatten)]
         remote: Output,
@@ -67,6 +68,7 @@ pub enum Releases {
     },
     /// Keep clients at the version of a record, whatever is published
     Pin {
+        /// The record whose version clients get
         record: u64,
         #[command(flatten)]
         which: Which,

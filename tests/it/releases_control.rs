@@ -376,12 +376,19 @@ fn the_command_line_does_what_the_api_does() {
         lines[1].contains("back to 1") && lines[2].contains("1.1.0"),
         "{list}"
     );
+    let time = lines[0].find("time").expect("its column");
+    let is_below = |line: &&str| line[..time].ends_with("  ") && line[time..].starts_with("20");
+    assert!(lines[1..].iter().all(is_below), "{list}");
     let diff = run(&["diff", "1", "2"], "secret").stdout;
     assert!(
         diff.starts_with("from record 1 to 2: 4 added, 2 removed, 4 changed")
             && diff.contains("latest-mac.yml  (1.0.0 -> 1.1.0)"),
         "{diff}"
     );
+    let rows: Vec<&str> = diff.lines().skip(1).collect();
+    let path = rows[0].find("path").expect("its column");
+    let is_below = |line: &&str| line[..path].ends_with("  ") && !line[path..].starts_with(' ');
+    assert!(rows[1..].iter().all(is_below), "{diff}");
     let json = run(&["diff", "1", "--json"], "secret").stdout;
     let json: Value = serde_json::from_str(&json).expect("JSON");
     // The archive of 1.1.0 and its block map stay.

@@ -6,12 +6,14 @@ use serde_json::Value;
 
 pub fn table(answer: &Value) -> String {
     let mut text = format!(
-        "{:>7}  {:<24}  {:<8}  {:>6}  {:>14}  {:<10}  {}\n",
+        "{:>7}  {:<24}  {:<12}  {:>6}  {:>14}  {:<10}  {}\n",
         "record", "time", "kind", "files", "bytes", "key", "versions"
     );
     let releases = answer["releases"].as_array();
     for release in releases.into_iter().flatten() {
         let word = |name: &str| release[name].as_str().unwrap_or_default().to_owned();
+        // A `Value` takes no width.
+        let number = |name: &str| release[name].to_string();
         let kind = match (word("kind").as_str(), release["to"].as_u64()) {
             ("republish", Some(to)) => format!("again {to}"),
             (_, Some(to)) => format!("back to {to}"),
@@ -26,12 +28,12 @@ pub fn table(answer: &Value) -> String {
         // Writing to a String cannot fail.
         let _infallible = writeln!(
             text,
-            "{:>7}  {:<24}  {:<8}  {:>6}  {:>14}  {:<10}  {}",
-            release["record"],
+            "{:>7}  {:<24}  {:<12}  {:>6}  {:>14}  {:<10}  {}",
+            number("record"),
             word("timestamp"),
             kind,
-            release["files"],
-            release["bytes"],
+            number("files"),
+            number("bytes"),
             word("key"),
             versions.join(", ")
         );
@@ -119,7 +121,7 @@ pub fn differences(answer: &Value) -> String {
         let _infallible = writeln!(
             text,
             "{sign} {:>14}  {:<12}  {}{}",
-            side["size"],
+            side["size"].to_string(),
             hash.get(..12).unwrap_or(hash),
             file["path"].as_str().unwrap_or_default(),
             versions(file)
