@@ -6,7 +6,8 @@
 //! main > cli > daemon > { edge, api } > content > { release, signaling } > store > { audit, metrics } > config > systemd > tasks > { clock, cause }
 //! ```
 //!
-//! - `edge` accepts a connection, reads a request, gives it an id and a deadline, and writes its access line;
+//! - `edge` accepts a connection, with its certificate, reads a request, gives it an id and a deadline, finds who answers
+//!   (files, another server, the API, the signaling room), and writes its access line;
 //! - `api` turns a request into a call of a room and the outcome into an answer;
 //! - `content` sends files: preconditions, ranges, bodies in bounded memory;
 //! - `release` owns the log of releases: what every client sees is a fold of its records;

@@ -22,7 +22,8 @@ use crate::store::{Key, StoreError};
 use crate::tasks;
 
 impl Drafts {
-    /// Makes the content of an upload whole; returns a path that it was declared for. It goes on when the caller goes away: the next call finds it done.
+    /// Makes the content of an upload whole; returns a path that it was declared for. It goes on when the caller goes
+    /// away: the next call finds it done.
     pub async fn complete(
         &self,
         app: &config::App,
