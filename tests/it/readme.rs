@@ -8,8 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::Builder;
+use crate::harness::command::check_config;
 use crate::harness::release::served;
 use crate::harness::wait::wait_until;
+
+const PASSWORD_HASH: &str = "$2b$12$Njju.El1m6rS5QkEMvo5E.j/i9THezx/8F5xcsj4.dnYBXn5kLrBO";
 
 #[test]
 #[ignore = "needs root, unshare, ip, curl and openssl: tests/run"]
@@ -52,7 +55,7 @@ fn the_five_minute_tour_works_from_the_readme_s_own_text() {
 #[test]
 fn every_message_that_the_readme_explains_is_one_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).expect("the README");
+    let readme = read();
     let (_, chapter) = readme
         .split_once("### When it does not work")
         .expect("the chapter");
@@ -79,6 +82,54 @@ fn every_message_that_the_readme_explains_is_one_that_exists() {
         }
     }
     assert!(checked >= 15, "{checked} messages");
+}
+
+#[test]
+fn every_file_that_the_readme_names_is_there() {
+    let readme = read();
+    let links = readme.split("](").skip(1);
+    let links = links.filter_map(|rest| rest.split(')').next());
+    let quoted = readme.split('`').skip(1).step_by(2);
+    let in_our_tree = |text: &&str| {
+        ["nix/", "src/", "tests/", ".github/"].map(|place| text.starts_with(place)) != [false; 4]
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut checked, mut missing) = (0, Vec::new());
+    for name in links.chain(quoted.filter(in_our_tree)) {
+        let name = name.split([' ', '#']).next().unwrap_or_default();
+        if !name.is_empty() && !name.contains("://") {
+            checked += 1;
+            // The workflow of a server's own flake.
+            let places = [root.to_owned(), root.join("nix/templates/default")];
+            if !places.iter().any(|place| place.join(name).exists()) {
+                missing.push(name);
+            }
+        }
+    }
+    assert!(missing.is_empty() && checked >= 10, "{missing:?}");
+}
+
+#[test]
+fn every_sample_of_configuration_in_the_readme_is_right() {
+    let readme = read();
+    let samples: Vec<&str> = readme
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|block| block.split("```").next())
+        .collect();
+    assert!(samples.len() >= 10, "{samples:?}");
+    for sample in samples {
+        let sample = sample
+            .replace("[\"…\"]", &format!("[\"{}\"]", "0".repeat(64)))
+            .replace("$2b$12$…", PASSWORD_HASH);
+        let checked = check_config(&sample, &[]);
+        assert_eq!(checked.code, 0, "{}\n{sample}", checked.stderr);
+    }
+}
+
+fn read() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    fs::read_to_string(readme).expect("the README")
 }
 
 fn read_below(directory: &Path, text: &mut String) {
@@ -133,8 +184,7 @@ fn tour() -> Vec<String> {
 
 /// The `sh` blocks of the README between two of its lines.
 fn blocks(begin: &str, end: &str) -> Vec<String> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).expect("the README");
+    let readme = read();
     let (_, section) = readme.split_once(begin).expect("its begin");
     let (section, _) = section.split_once(end).expect("its end");
     section
