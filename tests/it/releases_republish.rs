@@ -164,6 +164,32 @@ fn a_feed_whose_packages_hold_the_version_is_left_and_alone_refused() {
 }
 
 #[test]
+fn what_is_pruned_at_the_same_moment_is_not_published_again() {
+    let daemon = daemon("");
+    for round in 1..=10 {
+        publish(&daemon, &format!("{round}.0.0"), "");
+        publish(&daemon, &format!("{round}.1.0"), "");
+        let record = newest(daemon.http)["record"].as_u64().expect("a number") - 1;
+        let ask = |what: &str, body: &Value| {
+            let answer = order(daemon.http, what, body);
+            assert!([200, 409].contains(&answer.status), "{}", answer.text());
+        };
+        std::thread::scope(|scope| {
+            for n in 1..=8 {
+                let body = json!({ "record": record, "version": format!("{round}.1.{n}") });
+                scope.spawn(move || ask("republish", &body));
+            }
+            scope.spawn(|| ask("prune", &json!({ "keepVersions": 1 })));
+        });
+        let manifest = text(&daemon, MANIFEST);
+        let named = manifest.lines().find_map(|line| line.split_once("url: "));
+        let (_, archive) = named.expect("an archive");
+        let path = format!("releases/darwin-arm64/{}", archive.trim());
+        assert!(served(daemon.http, &path).is_some(), "{path} is gone");
+    }
+}
+
+#[test]
 fn a_tauri_app_is_given_the_earlier_bundle_too() {
     let daemon = daemon("");
     let release = |version: &str| {
