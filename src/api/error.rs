@@ -329,7 +329,8 @@ pub async fn finish(request: Request, next: Next) -> Response {
     };
     let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
     let status = error.status();
-    if status.is_server_error() {
+    // What the operator left switched off is no failure, and anybody can ask for it.
+    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
         let error = chain(&*error);
         tracing::error!(%error, id, status = status.as_u16(), "a request failed");
     }

@@ -8,6 +8,7 @@ use crate::harness::Builder;
 use crate::harness::bucket::secret_file;
 use crate::harness::command::seance;
 use crate::harness::http::{get, request};
+use crate::harness::wait::wait_until;
 
 #[test]
 fn health_is_what_the_contracts_say() {
@@ -353,4 +354,17 @@ fn anything_else_is_404_in_json() {
             "{method} {path}"
         );
     }
+}
+
+#[test]
+fn what_is_switched_off_is_501_and_no_error_in_the_log() {
+    let daemon = Builder::new().start();
+    let answer = get(daemon.http, "/api/turn");
+    assert_eq!(answer.status, 501, "{}", answer.text());
+    let log = wait_until(
+        "it is answered",
+        || daemon.log(),
+        |log| log.contains("path=\"/api/turn\" status=501"),
+    );
+    assert!(!log.contains("ERROR"), "{log}");
 }
