@@ -7,10 +7,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat};
+use crate::edge::AccessLog;
 
 /// Changes the filter of a running daemon.
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
+    access: AccessLog,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +32,8 @@ impl Logging {
     pub fn start(log: &Log, journal: bool) -> Result<Logging, LoggingError> {
         let filter = filter(log)?;
         let (filter, handle) = reload::Layer::new(filter);
+        let terminal = std::io::stderr().is_terminal();
         let text = || {
-            let terminal = std::io::stderr().is_terminal();
             tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
                 .with_ansi(terminal)
@@ -46,7 +48,24 @@ impl Logging {
             .with(output)
             .try_init()
             .map_err(LoggingError::Twice)?;
-        Ok(Logging { filter: handle })
+        let access = match log.format {
+            LogFormat::Json => AccessLog::Json,
+            LogFormat::Auto if journal => AccessLog::Events,
+            LogFormat::Auto | LogFormat::Text if terminal => AccessLog::Events,
+            LogFormat::Auto | LogFormat::Text => AccessLog::Text,
+        };
+        Ok(Logging {
+            filter: handle,
+            access,
+        })
+    }
+
+    /// How access lines are written, if they are.
+    pub fn access(&self, log: &Log) -> AccessLog {
+        match log.access {
+            true => self.access,
+            false => AccessLog::Off,
+        }
     }
 
     pub fn change(&self, log: &Log) -> Result<(), LoggingError> {

@@ -32,7 +32,7 @@ use crate::cause::chain;
 use crate::config::{self, Config, ConfigError, UserFiles};
 use crate::edge::acme::AcmeOpenError;
 use crate::edge::measure::Families;
-use crate::edge::{Edge, EdgeError, Listeners, listener};
+use crate::edge::{AccessLog, Edge, EdgeError, Listeners, listener};
 use crate::metrics::Metrics;
 use crate::release::SnapshotError;
 use crate::signaling::SignalingError;
@@ -162,8 +162,7 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
         Edge::new(site, &config.http, access, &tasks, measures, draining)
     };
     let names = Names::open(&config, &state.path, &sockets.addresses, &tasks, &metrics);
-    let tls = names.tls(&config, &metrics).map_err(DaemonError::Tls)?;
-    let tls = Arc::new(tls);
+    let tls = Arc::new(names.tls(&config, &metrics).map_err(DaemonError::Tls)?);
     names.greet_signaling(&config, &rooms.signaling, sockets.signaling, &tls, &tasks)?;
     let issuing = Issuing {
         certificates: names.certificates.clone(),
@@ -175,7 +174,8 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     };
     // Before the first connection is accepted.
     issuing.follow(&config).await?;
-    let http = edge("http", names.site(&config, &rooms), config.log.access);
+    let (site, access) = (names.site(&config, &rooms), logging.access(&config.log));
+    let http = edge("http", site, access);
     let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;
     own.set_nonblocking(true).map_err(DaemonError::Private)?;
     let own_address = own.local_addr().map_err(DaemonError::Private)?;
@@ -189,7 +189,7 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
         private: own,
     };
     http.serve_on_workers(&listeners, &tls)?;
-    edge("metrics", rooms::metrics_site(&metrics), false).serve(sockets.metrics);
+    edge("metrics", rooms::metrics_site(&metrics), AccessLog::Off).serve(sockets.metrics);
     ready::announce(&sockets.addresses)?;
     greeting::name_keyless(&config.apps);
     greeting::print(&sockets.addresses, made);

@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderValue;
+use uuid::fmt::Simple;
 use uuid::{Builder, Uuid};
 
 use crate::clock;
@@ -22,6 +24,13 @@ pub fn next() -> Uuid {
     random[2..].copy_from_slice(&count.to_be_bytes());
     let now = u64::try_from(clock::now().as_millisecond()).unwrap_or(0);
     Builder::from_unix_timestamp_millis(now, &random).into_uuid()
+}
+
+/// As the `X-Request-Id` of a request and its answer.
+pub fn field(id: Uuid) -> HeaderValue {
+    let mut text = [0; Simple::LENGTH];
+    let text = id.simple().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-")) // hexadecimal digits fit
 }
 
 #[cfg(test)]

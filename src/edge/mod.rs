@@ -1,5 +1,6 @@
 //! One accepted connection: deadlines, HTTP, one request id, one access line; the answers come from a router.
 
+mod access;
 pub mod acme;
 mod client;
 mod compress;
@@ -43,6 +44,7 @@ use self::tls::handshake::Tls;
 use crate::config;
 use crate::tasks::{self, Tasks};
 
+pub use self::access::AccessLog;
 pub use self::deny::DeniedAddresses;
 pub use self::files::Cabinet;
 pub use self::proxy::Upstreams;
@@ -60,7 +62,7 @@ pub struct Edge {
 struct Shared {
     site: ArcSwap<Site>,
     http: config::Http,
-    access_log: bool,
+    access_log: AccessLog,
     tasks: Tasks,
     permits: Arc<Semaphore>,
     addresses: limits::Addresses,
@@ -101,7 +103,7 @@ impl Edge {
     pub fn new(
         site: Site,
         http: &config::Http,
-        access_log: bool,
+        access_log: AccessLog,
         tasks: &Tasks,
         measures: measure::Measures,
         draining: CancellationToken,
@@ -144,10 +146,12 @@ impl Edge {
             let own = listeners.try_clone().map_err(EdgeError::Listener)?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                .on_thread_park(access::write_out)
                 .build();
             let runtime = runtime.map_err(EdgeError::Worker)?;
             let (edge, tls) = (self.clone(), tls.clone());
             let work = move || {
+                access::gather();
                 runtime.block_on(async {
                     edge.serve(own.plain);
                     for listener in own.secure {
@@ -158,6 +162,7 @@ impl Edge {
                 });
                 // Blocking work of a cut request ends on its own; the process does not wait for it here.
                 runtime.shutdown_background();
+                access::write_out();
             };
             tasks::thread(&format!("edge-{number}"), work).map_err(EdgeError::Worker)?;
         }

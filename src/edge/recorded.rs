@@ -1,14 +1,13 @@
 //! An answer on its way out: counted, timed and, with its last byte, written into the access log.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
 
+use super::access::Line;
 use super::pace::Turn;
 use super::streams::Piece;
 use super::{Shared, measure};
@@ -16,20 +15,6 @@ use super::{Shared, measure};
 /// The longest last piece of an answer over HTTP/2, bytes. HTTP/2 keeps it when the stream has ended and its window is
 /// used up, for as long as the connection lives; everything before can be taken back.
 const TAIL_MOST: usize = 16 * 1024;
-
-/// What the access log says of a request.
-pub struct Line {
-    pub method: http::Method,
-    pub path: String,
-    pub peer: SocketAddr,
-    pub id: String,
-    pub status: u16,
-    pub bytes: u64,
-    pub started: Instant,
-    pub complete: bool,
-    /// Counted, but not written.
-    pub silent: bool,
-}
 
 /// An answer's body on its way out; its end, or the connection's, writes the access line.
 pub struct Recorded {
@@ -100,20 +85,6 @@ impl Drop for Recorded {
         self.shared
             .measures
             .answered(line.status, took.as_secs_f64(), line.bytes);
-        if line.silent {
-            return;
-        }
-        tracing::info!(
-            target: "seance::access",
-            method = %line.method,
-            path = line.path,
-            status = line.status,
-            bytes = line.bytes,
-            duration_ms = took.as_secs_f64() * 1e3,
-            address = %line.peer.ip(),
-            id = line.id,
-            complete,
-            "answered"
-        );
+        line.write(took);
     }
 }

@@ -15,12 +15,13 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::access::{AccessLog, Line};
 use super::client::{self, Client};
 use super::deny::Denial;
 use super::gate::{Arrival, Verdict, Way};
 use super::intake::Intake;
 use super::pace::Turn;
-use super::recorded::{Line, Recorded};
+use super::recorded::Recorded;
 use super::{Shared, Site, id, websocket};
 use crate::config::{self, Encrypted, REQUEST_ID};
 
@@ -36,20 +37,23 @@ pub async fn answer(
         || client::is_https(arrival.peer, request.headers(), trusted);
     let peer = client::address(arrival.peer, request.headers(), trusted);
     let in_flight = shared.measures.begin();
-    let id = id::next().simple().to_string();
+    let number = id::next();
     let version = request.version();
     let line = Line {
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         peer,
-        id: id.clone(),
+        id: number,
         status: 0,
         bytes: 0,
         started,
         complete: false,
-        silent: matches!(arrival.way, Way::Private) || !shared.access_log,
+        log: match arrival.way {
+            Way::Private => AccessLog::Off,
+            Way::Plain | Way::Secure(_) => shared.access_log,
+        },
     };
-    let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"));
+    let id = id::field(number);
     let bootstrapped = websocket::translate(&mut request);
     let (request, late) = receive(&shared.http, request);
     let from = (peer, tls, version);
