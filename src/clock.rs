@@ -8,5 +8,5 @@ pub fn now() -> Timestamp {
 
 /// RFC 3339 in UTC with milliseconds, the form of every timestamp on the wire.
 pub fn rfc3339(timestamp: Timestamp) -> String {
-    timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    format!("{timestamp:.3}")
 }

@@ -1,31 +1,32 @@
 //! The life of one connection.
 
+mod drive;
+mod rest;
+
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::{Request, Version};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
+use self::drive::FirstRequest;
+use super::batch::Batch;
 use super::gate::{Arrival, Way};
 use super::io::Io;
-use super::pace::{Look, Pace};
+use super::pace::Pace;
 use super::patience::Patience;
 use super::streams::{Executor, Streams};
 use super::tls::handshake::Tls;
 use super::wire::Wire;
-use super::{Door, Shared, request};
+use super::{Door, Shared};
 use crate::cause::chain;
 use crate::store::sendfile::FileQueue;
-use crate::tasks;
 
 /// HTTP/2 has no idle timeout of its own: a peer that does not answer a PING is gone.
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
@@ -57,15 +58,15 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, do
         Door::Private => Way::Private,
         Door::Secure(tls) => return serve_tls(shared, tls, io, peer, begun).await,
     };
-    let arrival = Arc::new(Arrival { peer, way });
-    let pace = Arc::new(Pace::new(&shared.http, begun, false));
-    let builder = builder(shared, &pace);
-    serve_http(shared, builder, (io, pace), arrival, Some(files)).await;
+    let visit = Visit::new(shared, Arrival { peer, way }, begun, false);
+    let wire = Wire::new(io, visit.pace.clone());
+    Box::pin(visit.serve(visit.builder(), wire, Some(files), |_| Poll::Ready(Ok(())))).await;
 }
 
+/// What a connection does is in boxes: it takes the memory that it needs now, not what it needed at its beginning.
 async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, io: Io, peer: SocketAddr, begun: Instant) {
     let accepted = tokio::select! {
-        accepted = tls.accept(io) => accepted,
+        accepted = Box::pin(tls.accept(io)) => accepted,
         () = shared.stop.cancelled() => return,
     };
     let stream = match accepted {
@@ -79,116 +80,83 @@ async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, io: Io, peer: SocketAddr, be
     let name = session.server_name().unwrap_or_default(); // without one there is no session
     let way = Way::Secure(name.to_ascii_lowercase().into());
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let pace = Arc::new(Pace::new(&shared.http, begun, http2));
-    let builder = match http2 {
-        true => builder(shared, &pace).http2_only(),
-        false => builder(shared, &pace).http1_only(),
+    let visit = Visit::new(shared, Arrival { peer, way }, begun, http2);
+    if !http2 {
+        return visit.serve_http1(Box::new(stream)).await;
+    }
+    let stream = Batch::new(stream);
+    let (batch, pace) = (stream.handle(), visit.pace.clone());
+    let end_turn = move |cx: &mut Context<'_>| {
+        let ended = batch.end(cx);
+        pace.waits(ended.is_pending());
+        ended
     };
-    let arrival = Arc::new(Arrival { peer, way });
-    serve_http(shared, builder, (stream, pace), arrival, None).await;
+    let wire = Wire::new(stream, visit.pace.clone());
+    Box::pin(visit.serve(visit.builder().http2_only(), wire, None, end_turn)).await;
 }
 
-/// `files` is where answers may leave file pieces for the kernel to send.
-async fn serve_http<I>(
-    shared: &Arc<Shared>,
-    builder: auto::Builder<Streams>,
-    (io, pace): (I, Arc<Pace>),
+/// One connection, whatever carries it.
+struct Visit {
+    shared: Arc<Shared>,
     arrival: Arc<Arrival>,
-    files: Option<FileQueue>,
-) where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let begun = Arc::new(FirstRequest::default());
-    let wire = Wire::new(io, pace.clone());
-    let service = {
-        let (shared, begun, pace) = (shared.clone(), begun.clone(), pace.clone());
-        service_fn(move |incoming| {
-            begun.mark();
-            let mut incoming: Request<Incoming> = incoming;
-            if let Some(files) = &files
-                && incoming.version() < Version::HTTP_2
-            {
-                incoming.extensions_mut().insert(files.clone());
-            }
-            let turn = pace.begin();
-            request::answer(shared.clone(), arrival.clone(), turn, incoming)
-        })
-    };
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
-    let mut watch = pace.watch();
-    let mut look = pin!(tasks::pause(Duration::ZERO));
-    let (mut used, mut draining, mut closing) = (false, false, false);
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => return log_end(ended),
-            () = shared.stop.cancelled() => return,
-            () = begun.marked(), if !used => used = true,
-            () = look.as_mut() => match pace.look(Instant::now(), &mut watch) {
-                Look::Again(after) => look.set(tasks::pause(after)),
-                Look::Close if closing => return,
-                Look::Close => {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                    look.set(tasks::pause(GOODBYE));
-                }
-                Look::Cut(reason) => return tracing::debug!(reason, "a connection is cut"),
-            },
-            // Not before the first request: a balancer's probe that connects now is to be told, not hung up on.
-            () = shared.draining.cancelled(), if used && !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
+    pace: Arc<Pace>,
+    begun: Arc<FirstRequest>,
 }
-
-/// Whether a connection has begun a request.
-#[derive(Default)]
-struct FirstRequest {
-    marked: AtomicBool,
-    wake: Notify,
-}
-
-impl FirstRequest {
-    fn mark(&self) {
-        if !self.marked.swap(true, Ordering::Relaxed) {
-            self.wake.notify_one();
+impl Visit {
+    fn new(shared: &Arc<Shared>, arrival: Arrival, begun: Instant, http2: bool) -> Visit {
+        Visit {
+            shared: shared.clone(),
+            arrival: Arc::new(arrival),
+            pace: Arc::new(Pace::new(&shared.http, begun, http2)),
+            begun: Arc::default(),
         }
     }
 
-    async fn marked(&self) {
-        self.wake.notified().await;
+    /// `files` is where answers may leave file pieces for the kernel to send; `end_turn` is called whenever the
+    /// connection has been polled.
+    async fn serve<I>(
+        &self,
+        builder: auto::Builder<Streams>,
+        wire: Wire<I>,
+        files: Option<FileQueue>,
+        end_turn: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+    ) where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = self.service(files);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service);
+        let connection = pin!(connection);
+        let close = |connection: Pin<&mut _>| {
+            auto::UpgradeableConnection::graceful_shutdown(connection);
+        };
+        let mut watch = self.pace.watch();
+        self.drive(connection, close, end_turn, &mut watch, None)
+            .await;
     }
-}
 
-fn builder(shared: &Arc<Shared>, pace: &Arc<Pace>) -> auto::Builder<Streams> {
-    let http = &shared.http;
-    let mut builder = auto::Builder::new(Streams {
-        executor: Executor(shared.tasks.clone()),
-        pace: pace.clone(),
-    });
-    builder
-        .http1()
-        .header_read_timeout(None) // `Pace` tells heads from silence between requests
-        .max_buf_size(http.max_header_bytes)
-        .max_headers(http.max_headers);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .enable_connect_protocol()
-        .keep_alive_interval(H2_PING_EVERY)
-        .keep_alive_timeout(H2_PING_TIMEOUT)
-        .max_header_list_size(u32::try_from(http.max_header_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(http.max_streams)
-        .max_pending_accept_reset_streams(H2_RESETS_UNSEEN)
-        .max_local_error_reset_streams(H2_FAULTS)
-        .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW);
-    builder
-}
-
-fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
-    if let Err(error) = ended {
-        tracing::debug!(error = %chain(&*error), "a connection ended early");
+    fn builder(&self) -> auto::Builder<Streams> {
+        let http = &self.shared.http;
+        let mut builder = auto::Builder::new(Streams {
+            executor: Executor(self.shared.tasks.clone()),
+            pace: self.pace.clone(),
+        });
+        builder
+            .http1()
+            .header_read_timeout(None) // `Pace` tells heads from silence between requests
+            .max_buf_size(http.max_header_bytes)
+            .max_headers(http.max_headers);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .enable_connect_protocol()
+            .keep_alive_interval(H2_PING_EVERY)
+            .keep_alive_timeout(H2_PING_TIMEOUT)
+            .max_header_list_size(u32::try_from(http.max_header_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(http.max_streams)
+            .max_pending_accept_reset_streams(H2_RESETS_UNSEEN)
+            .max_local_error_reset_streams(H2_FAULTS)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW);
+        builder
     }
 }

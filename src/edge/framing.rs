@@ -62,6 +62,11 @@ impl Framing {
         self.at == At::Field || (self.at == At::RequestLine && self.last.is_some())
     }
 
+    /// Whether all that came has been requests, complete with their bodies.
+    pub fn is_between(&self) -> bool {
+        self.at == At::RequestLine && self.last.is_none()
+    }
+
     /// Follows what was received, and spoils what is to be refused. Returns what belongs to HTTP/2.
     pub fn follow<'a>(&mut self, mut bytes: &'a mut [u8]) -> &'a [u8] {
         while !bytes.is_empty() {

@@ -45,6 +45,11 @@ impl Io {
         }
     }
 
+    /// Ready when there is something to read, be it the end.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_read_ready(cx).map(|_| ())
+    }
+
     /// Turns a write that cannot go on into an error once the peer has had its time. The socket is writable again only
     /// when a third of its buffer is free: a slow peer may need minutes for that.
     fn stalled(

@@ -1,14 +1,15 @@
 //! What the edge counts: connections, requests, bytes, time.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 
@@ -41,6 +42,7 @@ pub struct Families {
     seconds: Family<Listener, Histogram, fn() -> Histogram>,
     sent: Family<Listener, Counter>,
     connections: Family<Listener, Gauge<i64, AtomicI64>>,
+    resting: Family<Listener, Gauge<i64, AtomicI64>>,
     refused: Family<Listener, Counter>,
     denied: Family<Denied, Counter>,
 }
@@ -52,21 +54,34 @@ pub struct Measures {
     seconds: Histogram,
     sent: Counter,
     connections: Gauge<i64, AtomicI64>,
+    resting: Gauge<i64, AtomicI64>,
     refused: Counter,
     denied: Family<Denied, Counter>,
-    in_flight: Arc<watch::Sender<usize>>,
-    open: Arc<watch::Sender<usize>>,
+    in_flight: Arc<Count>,
+    open: Arc<Count>,
+}
+
+/// How many there are of something that comes and goes with every request, and a word when there are none.
+#[derive(Default)]
+struct Count {
+    number: AtomicUsize,
+    none: Notify,
 }
 
 /// One request between its head and the last byte of its answer.
 pub struct InFlight {
-    count: Arc<watch::Sender<usize>>,
+    count: Arc<Count>,
+}
+
+/// A connection while it keeps only its session.
+pub struct Resting {
+    resting: Gauge<i64, AtomicI64>,
 }
 
 /// One open connection.
 pub struct Open {
     connections: Gauge<i64, AtomicI64>,
-    count: Arc<watch::Sender<usize>>,
+    count: Arc<Count>,
 }
 
 impl Families {
@@ -76,6 +91,7 @@ impl Families {
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             sent: Family::default(),
             connections: Family::default(),
+            resting: Family::default(),
             refused: Family::default(),
             denied: Family::default(),
         };
@@ -89,6 +105,8 @@ impl Families {
             registry.register("http_response_bytes", help, families.sent.clone());
             let help = "Open connections";
             registry.register("http_connections", help, families.connections.clone());
+            let help = "Open connections of HTTP/1.1 over TLS that have been idle for a second";
+            registry.register("http_connections_resting", help, families.resting.clone());
             let help = "Over the limit of one address";
             registry.register("http_connections_refused", help, families.refused.clone());
             let help = "Requests that the deny list fits";
@@ -105,10 +123,11 @@ impl Families {
             seconds: self.seconds.get_or_create_owned(&label),
             sent: self.sent.get_or_create_owned(&label),
             connections: self.connections.get_or_create_owned(&label),
+            resting: self.resting.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
             denied: self.denied.clone(),
-            in_flight: Arc::new(watch::Sender::new(0)),
-            open: Arc::new(watch::Sender::new(0)),
+            in_flight: Arc::default(),
+            open: Arc::default(),
         }
     }
 }
@@ -116,15 +135,22 @@ impl Families {
 impl Measures {
     pub fn open(&self) -> Open {
         self.connections.inc();
-        self.open.send_modify(|count| *count += 1);
+        self.open.enter();
         Open {
             connections: self.connections.clone(),
             count: self.open.clone(),
         }
     }
 
+    pub fn rest(&self) -> Resting {
+        self.resting.inc();
+        Resting {
+            resting: self.resting.clone(),
+        }
+    }
+
     pub fn begin(&self) -> InFlight {
-        self.in_flight.send_modify(|count| *count += 1);
+        self.in_flight.enter();
         InFlight {
             count: self.in_flight.clone(),
         }
@@ -155,27 +181,53 @@ impl Measures {
 
     /// Resolves when no request is in flight.
     pub async fn idle(&self) {
-        // The sender lives in `self`: the channel cannot close while this waits.
-        let mut in_flight = self.in_flight.subscribe();
-        let _closed = in_flight.wait_for(|count| *count == 0).await;
+        self.in_flight.none().await;
     }
 
     /// Resolves when no connection is open.
     pub async fn empty(&self) {
-        let mut open = self.open.subscribe();
-        let _closed = open.wait_for(|count| *count == 0).await; // as above
+        self.open.none().await;
+    }
+}
+
+impl Count {
+    fn enter(&self) {
+        self.number.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn leave(&self) {
+        if self.number.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.none.notify_waiters();
+        }
+    }
+
+    async fn none(&self) {
+        loop {
+            let mut none = pin!(self.none.notified());
+            none.as_mut().enable(); // before the look: the last one may leave in between
+            if self.number.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            none.await;
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.count.send_modify(|count| *count -= 1);
+        self.count.leave();
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.resting.dec();
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.connections.dec();
-        self.count.send_modify(|count| *count -= 1);
+        self.count.leave();
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 pub mod acme;
+mod batch;
 mod client;
 mod compress;
 mod connection;

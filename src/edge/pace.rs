@@ -26,6 +26,9 @@ const WINDOW: i64 = 65_535;
 /// With less than that left, it is the window of the connection that streams wait for, bytes.
 const WINDOW_LEAST: i64 = 1024;
 
+/// A connection that has been idle so long gives back the memory that only requests need.
+pub const REST_AFTER: Duration = Duration::from_secs(1);
+
 pub struct Pace {
     begun: Instant,
     limits: Limits,
@@ -49,6 +52,8 @@ pub struct Pace {
     since: AtomicU64,
     /// A head has begun to come and is not complete; from the beginning on, until the first one is.
     in_head: AtomicBool,
+    /// Of HTTP/1.1: everything that came has been requests, and answers may follow.
+    between: AtomicBool,
     http2: AtomicBool,
     upgraded: AtomicBool,
     /// Requests that the peer took back in this second.
@@ -120,6 +125,7 @@ impl Pace {
             met: AtomicBool::new(false),
             since: AtomicU64::new(0),
             in_head: AtomicBool::new(true),
+            between: AtomicBool::new(false),
             http2: AtomicBool::new(http2),
             upgraded: AtomicBool::new(false),
             resets: AtomicU32::new(0),
@@ -204,6 +210,21 @@ impl Pace {
 
     pub fn is_upgraded(&self) -> bool {
         self.upgraded.load(Relaxed)
+    }
+
+    pub fn is_between(&self, between: bool) {
+        self.between.store(between, Relaxed);
+    }
+
+    /// Whether a connection of HTTP/1.1 has had nothing to do for [`REST_AFTER`]: all requests are answered, all answers
+    /// are out, and no byte of a next request has come.
+    pub fn rests(&self, now: Instant) -> bool {
+        let idle = self.between.load(Relaxed)
+            && self.in_flight.load(Relaxed) == 0
+            && !self.waiting.load(Relaxed)
+            && !self.is_upgraded();
+        let since = self.begun + Duration::from_micros(self.since.load(Relaxed));
+        idle && now.saturating_duration_since(since) >= REST_AFTER
     }
 
     pub fn busy(self: &Arc<Pace>) -> Busy {

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -167,7 +167,7 @@ where
         let busy = self.pace.busy();
         // hyper hands a stream over right after its request; what carries a WebSocket has none.
         let mut watch = self.pace.take_opened().map(Watch::new);
-        self.executor.execute(async move {
+        let stream = async move {
             let mut future = pin!(future);
             let ended = poll_fn(|cx| match (future.as_mut().poll(cx), &mut watch) {
                 (Poll::Ready(_), _) => Poll::Ready(true),
@@ -180,7 +180,13 @@ where
                 tracing::debug!("a stream is ended: the peer does not take its answer");
             }
             drop(busy);
-        });
+        };
+        // Most answers are there at once: they need no task, and leave together with those of the same turn.
+        let mut stream = Box::pin(stream);
+        let mut unheard = Context::from_waker(Waker::noop());
+        if stream.as_mut().poll(&mut unheard).is_pending() {
+            self.executor.execute(stream); // which polls it again, to be woken
+        }
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
 use super::frames::{Frames, Seen};
 use super::framing::{END, Framing};
+use super::io::Io;
 use super::pace::Pace;
 
 /// The preface of HTTP/2 (RFC 9113 §3.4), and what stands in it behind the line that `Framing` knows it by; bytes.
@@ -39,6 +41,16 @@ impl<I> Wire<I> {
     }
 }
 
+impl Wire<Box<TlsStream<Io>>> {
+    /// Waits for the peer, and goes on sending what it has not taken yet.
+    pub fn poll_moves(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready(Err(_)) = Pin::new(&mut self.io).poll_flush(cx) {
+            return Poll::Ready(()); // whoever reads next meets the error too
+        }
+        self.io.get_ref().0.poll_readable(cx)
+    }
+}
+
 impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -64,6 +76,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
             buffer.put_slice(END);
         }
         this.pace.received(this.framing.in_head());
+        this.pace.is_between(this.framing.is_between());
         Poll::Ready(Ok(()))
     }
 }
@@ -121,6 +134,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Wire<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.is_between(false);
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -73,6 +73,7 @@ def seance(binary, scratch, site, certificate, upstream):
     file.write_text(config)
     settings = {
         "SEANCE_HTTPS__LISTEN": "127.0.0.1:0",
+        "SEANCE_SIGNALING__LISTEN": "127.0.0.1:0",
         # Idle connections have to last as long as they are counted.
         "SEANCE_HTTP__IDLE_TIMEOUT_SECONDS": "600",
     }

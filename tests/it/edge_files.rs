@@ -1,7 +1,6 @@
 //! Static files of a directory: what is found, what never is, and what becomes of changes.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use crate::harness::Daemon;
 use crate::harness::site::{ask, ask_by, directory, site, write};
@@ -344,22 +343,7 @@ fn memory_for_files_stays_within_its_budget() {
         write(&root, &[(&format!("{n}.bin"), &noise(n))]);
     }
     let daemon = site(&directory(&root, ", memory_bytes = 1048576"));
-    let resident = || {
-        let status = std::fs::read_to_string(
-            Path::new("/proc")
-                .join(daemon.child.id().to_string())
-                .join("status"),
-        );
-        let status = status.expect("the daemon's memory");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("RssAnon:"))
-            .expect("a line");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse::<u64>().ok())
-            .expect("a number")
-    };
+    let resident = || daemon.memory_kib();
     ask(&daemon, "/0.bin", &[]);
     let before = resident();
     for round in 0..2 {

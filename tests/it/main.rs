@@ -56,6 +56,7 @@ mod edge_probes_h2_requests;
 mod edge_proxy;
 mod edge_proxy_faults;
 mod edge_proxy_http2;
+mod edge_rest;
 mod edge_slow;
 mod edge_slow_http2;
 mod edge_slowhttptest;

@@ -233,27 +233,13 @@ fn only_pages_of_known_origins_come_in() {
     );
 }
 
-/// Resident memory of the daemon, KiB.
-fn memory(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id()))
-        .expect("the daemon's status");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("RssAnon:"))
-        .expect("a line");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|value| value.parse().ok())
-        .expect("a number")
-}
-
 #[test]
 fn a_reader_that_stalls_is_cut_and_nobody_else_notices() {
     let daemon = start(GENEROUS);
     let (mut a, mut stalled, mut sender) = (connect(&daemon), connect(&daemon), connect(&daemon));
     a.subscribe("room");
     stalled.subscribe("room");
-    let before = memory(&daemon);
+    let before = daemon.memory_kib();
     let data = "x".repeat(50_000);
     let stalls = "seance_signaling_ends_total{reason=\"stalled\"}";
     let started = Instant::now();
@@ -277,7 +263,7 @@ fn a_reader_that_stalls_is_cut_and_nobody_else_notices() {
             "the stalled reader left the room at once"
         );
     }
-    let grown = memory(&daemon).saturating_sub(before);
+    let grown = daemon.memory_kib().saturating_sub(before);
     assert!(grown < 2048, "{grown} KiB for a reader that stalls");
     assert!(daemon.metric("seance_signaling_outbox_most_bytes") <= 400_000);
 }

@@ -277,6 +277,19 @@ impl Daemon {
     }
 
     /// The root of the local CA.
+    /// Memory that is the daemon's own (`RssAnon`), KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("the daemon's status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
     pub fn local_root(&self) -> PathBuf {
         self.state().join("local-ca/root.pem")
     }
