@@ -18,12 +18,7 @@ fn a_deleted_or_expired_draft_is_unknown() {
     let key = daemon.builder_key();
     let client = Client::of(&daemon, &key);
     let id = client.open();
-    assert_eq!(
-        client
-            .send("DELETE", &format!("/api/drafts/{id}"), &Value::Null)
-            .status,
-        204
-    );
+    assert_eq!(client.delete(&id).status, 204);
     let brief = client
         .send("POST", "/api/releases", &json!({"expiresInSeconds": 1}))
         .json()["id"]
@@ -52,7 +47,7 @@ fn a_deleted_or_expired_draft_is_unknown() {
     ] {
         let calls = [
             client.send("GET", &format!("/api/drafts/{id}"), &Value::Null),
-            client.send("DELETE", &format!("/api/drafts/{id}"), &Value::Null),
+            client.delete(id),
             client.declare(id, "", &files(&[("x", b"x")])),
             client.part(id, &upload, 1, b"x").expect("an answer"),
             client.complete(id, &upload).expect("an answer"),

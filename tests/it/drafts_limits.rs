@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::drafts::{PART, error};
 use crate::harness::Builder;
@@ -59,12 +59,7 @@ fn the_limits_of_drafts_are_kept() {
     }
     assert_eq!(client.publish(&first).expect("an answer").status, 200);
     client.open();
-    assert_eq!(
-        client
-            .send("DELETE", &format!("/api/drafts/{second}"), &Value::Null)
-            .status,
-        204
-    );
+    assert_eq!(client.delete(&second).status, 204);
     client.open();
 }
 

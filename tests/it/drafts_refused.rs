@@ -346,11 +346,10 @@ fn a_key_with_paths_leaves_the_uploads_and_drafts_of_others_alone() {
     let part = |upload: &str| mac.part(&id, upload, 1, b"wrong!").expect("an answer");
     assert_eq!(part(&of_both).status, 403, "before it is declared");
     mac.fill(&id, "mac", &own, PART).expect("answers");
-    let draft = format!("/api/drafts/{id}");
     for answer in [
         part(&theirs),
         mac.complete(&id, &theirs).expect("an answer"),
-        mac.send("DELETE", &draft, &Value::Null),
+        mac.delete(&id),
     ] {
         assert_eq!(answer.status, 403, "{}", answer.text());
         assert!(
@@ -361,6 +360,5 @@ fn a_key_with_paths_leaves_the_uploads_and_drafts_of_others_alone() {
     }
     all.fill(&id, "win", &others, PART).expect("answers");
     assert_eq!(all.publish(&id).expect("an answer").status, 200);
-    let own_draft = format!("/api/drafts/{}", mac.open());
-    assert_eq!(mac.send("DELETE", &own_draft, &Value::Null).status, 204);
+    assert_eq!(mac.delete(&mac.open()).status, 204);
 }

@@ -223,33 +223,30 @@ fn a_silent_answer_is_not_cut() {
     );
 }
 
+/// A request and its answer, on a connection that stays.
+#[track_caller]
+fn exchange(stream: &mut TcpStream, host: &str) {
+    let text = format!("GET /health/live HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    stream.write_all(text.as_bytes()).expect("a request");
+    assert!(listen(stream, SLOW).is_some_and(|length| length > 0));
+}
+
 #[test]
 fn silence_between_requests_has_its_own_patience() {
     let target = Target::start("header_timeout_seconds = 5\nidle_timeout_seconds = 60");
     for entrance in &target.entrances("http/1.1") {
-        let text = format!(
-            "GET /health/live HTTP/1.1\r\nHost: {}\r\n\r\n",
-            entrance.host
-        );
         let mut stream = entrance.connect();
-        stream.write_all(text.as_bytes()).expect("a request");
-        assert!(listen(&mut stream, SLOW).is_some_and(|length| length > 0));
+        exchange(&mut stream, entrance.host);
         assert_eq!(listen(&mut stream, Duration::from_secs(8)), None, "kept");
-        stream.write_all(text.as_bytes()).expect("a second request");
-        assert!(listen(&mut stream, SLOW).is_some_and(|length| length > 0));
+        exchange(&mut stream, entrance.host);
         // A head that has begun has not.
         stream.write_all(b"GET / HT").expect("a part of a third");
         assert_eq!(listen(&mut stream, SLOW), Some(0), "cut");
     }
     let target = Target::start("idle_timeout_seconds = 1");
     for entrance in &target.entrances("http/1.1") {
-        let text = format!(
-            "GET /health/live HTTP/1.1\r\nHost: {}\r\n\r\n",
-            entrance.host
-        );
         let mut stream = entrance.connect();
-        stream.write_all(text.as_bytes()).expect("a request");
-        assert!(listen(&mut stream, SLOW).is_some_and(|length| length > 0));
+        exchange(&mut stream, entrance.host);
         assert_eq!(listen(&mut stream, SLOW), Some(0), "closed");
     }
 }

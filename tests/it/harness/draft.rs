@@ -113,6 +113,11 @@ impl<'a> Client<'a> {
         )
     }
 
+    #[track_caller]
+    pub fn delete(&self, id: &str) -> Answer {
+        self.send("DELETE", &format!("/api/drafts/{id}"), &Value::Null)
+    }
+
     pub fn publish(&self, id: &str) -> Option<Answer> {
         self.try_send("POST", &format!("/api/drafts/{id}/publish"), &[], b"{}")
     }
