@@ -159,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_of_a_clock_that_was_ahead_bars_no_longer_than_the_others() {
+        let mut attempts = Attempts::default();
+        for (number, time) in [1_586_969, 0, 0, 0].into_iter().enumerate() {
+            attempts.begin(&number.to_string(), Kind::Http, at(time));
+        }
+        assert!(attempts.next(at(0)) <= at(3600));
+    }
+
+    #[test]
     fn the_other_kind_is_tried_after_a_failure_and_what_works_is_kept_to() {
         let mut attempts = Attempts::default();
         assert_eq!(attempts.kind("a", BOTH), Some(Kind::TlsAlpn));
