@@ -239,7 +239,7 @@ impl Room {
         self.hub.publish(&publish, elsewhere, |to, bytes| {
             offer(peers, to, bytes, now)
         });
-        self.end_of_turn();
+        self.acted(now);
     }
 }
 

@@ -83,13 +83,16 @@ impl Signaling {
         tasks: &Tasks,
         metrics: &Metrics,
     ) -> Result<Signaling, SignalingError> {
-        let room = Room::new(Rules::new(settings, secrets)?);
+        let room = Arc::new(Mutex::new(Room::new(Rules::new(settings, secrets)?)));
+        let turn = room.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            // The thread parks when no task is left to run: all that was readable has been read.
+            .on_thread_park(move || lock(&turn).flush())
             .build()
             .map_err(SignalingError::Thread)?;
         let signaling = Signaling {
-            room: Arc::new(Mutex::new(room)),
+            room,
             tasks: tasks.clone(),
             runtime: runtime.handle().clone(),
             draining: CancellationToken::new(),
@@ -123,13 +126,8 @@ impl Signaling {
     /// Starts the services of the room on its runtime.
     fn begin(&self, link: Option<Link>) {
         let _entered = self.runtime.enter();
-        let room = self.room.clone();
-        let flush = std::future::poll_fn(move |cx| lock(&room).poll_flush(cx));
-        // One flush writes to any number of sockets: it is not to be stopped by tokio's budget half-way.
-        let flush = tokio::task::unconstrained(flush);
         let sweep = sweep(self.room.clone());
         let end = || self.tasks.cancelled();
-        self.tasks.spawn("signaling-flush", until_end(end(), flush));
         self.tasks.spawn("signaling-clock", until_end(end(), sweep));
         let left = self.left.clone().drop_guard();
         if let Some(link) = link {

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::bus::Bus;
@@ -30,6 +29,8 @@ const CLOSE: Nanos = 2 * SECOND;
 /// Connections beyond the limit that may be open while they are told so.
 const SPARE_CONNECTIONS: usize = 256;
 const SECOND: Nanos = 1_000_000_000;
+/// The longest turn: what has been published goes out although there is still more to read.
+const TURN: Nanos = SECOND / 1000;
 
 pub struct Room {
     pub hub: Hub,
@@ -48,7 +49,8 @@ pub struct Room {
     open: usize,
     /// Open connections by address.
     addresses: HashMap<IpAddr, usize>,
-    flusher: Option<Waker>,
+    /// When the first publish came that has not gone out.
+    turn: Option<Nanos>,
     began: Instant,
 }
 
@@ -128,7 +130,7 @@ impl Room {
             sockets: 0,
             open: 0,
             addresses: HashMap::new(),
-            flusher: None,
+            turn: None,
             began: Instant::now(),
         }
     }
@@ -271,30 +273,22 @@ impl Room {
             .send(id, frame, |to, bytes| offer(peers, to, bytes, now));
     }
 
-    /// Ends the turn: everything that was published goes out. Woken once however many connections published.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self
-            .flusher
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            self.flusher = Some(cx.waker().clone());
-        }
-        let now = self.now();
+    /// Ends the turn: everything that was published goes out. To be called once all that was readable has been read.
+    pub fn flush(&mut self) {
+        let Some(began) = self.turn.take() else {
+            return;
+        };
         let peers = &mut self.peers;
-        self.hub.flush(|to, bytes| offer(peers, to, bytes, now));
+        self.hub.flush(|to, bytes| offer(peers, to, bytes, began));
         self.close_overflowed();
-        Poll::Pending
     }
 
     /// To be called when something may have been published or queued.
-    pub(super) fn end_of_turn(&mut self) {
+    pub(super) fn acted(&mut self, now: Nanos) {
         self.close_overflowed();
         self.tell_bus();
-        if self.hub.is_dirty()
-            && let Some(flusher) = &self.flusher
-        {
-            flusher.wake_by_ref();
+        if self.hub.is_dirty() && now >= *self.turn.get_or_insert(now) + TURN {
+            self.flush();
         }
     }
 
@@ -372,3 +366,6 @@ pub(super) fn offer(peers: &mut [Option<Peer>], id: PeerId, bytes: &[u8], now: N
         _ => bytes.len(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ impl Room {
                 return Poll::Ready(());
             };
             self.received(id, length, now);
-            self.end_of_turn();
+            self.acted(now);
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -43,7 +43,10 @@ impl Stream {
     /// when there is room again.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
+            // Not through tokio, whose notes on the socket's readiness would cost as much as all else around the call.
+            Self::Tcp(stream) => {
+                socket2::SockRef::from(&*stream).send_with_flags(bytes, libc::MSG_NOSIGNAL)
+            }
             Self::Tls(_) | Self::Http(_) => {
                 let mut cx = Context::from_waker(Waker::noop());
                 match self.poll_write(&mut cx, bytes) {
