@@ -150,7 +150,7 @@ impl Default for Metrics {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,seance::store=debug`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or levels by part such as `info,seance::store=debug`.
     pub filter: String,
     /// `auto` writes to the journal when systemd started the daemon, else text; `text` and `json` write to standard error.
     pub format: LogFormat,

@@ -36,9 +36,11 @@ mod user_files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::str::FromStr as _;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tracing_subscriber::filter::Targets;
 
 pub use acme::{Acme, AcmeStorage, Binding};
 pub use apps::App;
@@ -245,7 +247,7 @@ pub fn load(
     for origin in &file.signaling.allowed_origins {
         checks::origin("signaling.allowed_origins", origin)?;
     }
-    tracing_subscriber::EnvFilter::try_new(&file.log.filter).map_err(ConfigError::Filter)?;
+    Targets::from_str(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
     if file.drafts.presigned_parts && file.store.kind == file::StoreKind::Filesystem {
         return Err(ConfigError::PresignedDirectory);

@@ -2,16 +2,17 @@
 
 use std::io::IsTerminal as _;
 
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat};
 use crate::edge::AccessLog;
 
 /// Changes the filter of a running daemon.
 pub struct Logging {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     access: AccessLog,
 }
 
@@ -76,9 +77,9 @@ impl Logging {
 
 /// The client library of the signaling bus reports each attempt to connect as an error; the bus itself says once what
 /// matters of that.
-fn filter(log: &Log) -> Result<EnvFilter, LoggingError> {
+fn filter(log: &Log) -> Result<Targets, LoggingError> {
     let text = format!("async_nats=off,{}", log.filter);
-    EnvFilter::try_new(text).map_err(LoggingError::Filter)
+    text.parse().map_err(LoggingError::Filter)
 }
 
 /// Fields without the crate's `F_` prefix, and INFO as "informational", so that `journalctl -p` means what it says.
