@@ -37,7 +37,7 @@ impl Visit {
     ) -> Option<Wire<Box<TlsStream<Io>>>> {
         let http = &self.shared.http;
         let connection = http1::Builder::new()
-            .header_read_timeout(None) // as below
+            .header_read_timeout(None) // `Pace` tells heads from silence between requests
             .max_buf_size(http.max_header_bytes)
             .max_headers(http.max_headers)
             .serve_connection(TokioIo::new(wire), self.service(None));
