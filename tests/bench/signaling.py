@@ -111,10 +111,11 @@ def idle(table, load, servers):
     used = {}
     for name, server in servers.items():
         with server() as (process, address):
-            before = process.memory_mb("VmRSS")
+            # Not all that is resident: pages of the program come and go with the start.
+            before = process.settled_mb("RssAnon")
             with start(load, "idle", address, IDLE) as child:
                 result(child)
-                used[name] = (process.memory_mb("VmRSS") - before) * 1e6 / IDLE
+                used[name] = (process.memory_mb("RssAnon") - before) * 1e6 / IDLE
                 child.stdin.close()
     peers = " / ".join(f"{name} {used[name]:.0f}" for name in servers if name != "seance")
     table.row(f"memory per idle connection, {IDLE} open, bytes", f"{used['seance']:.0f}", peers, "", "≤ 2000", used["seance"] <= 2000)
