@@ -185,6 +185,8 @@ impl Signaling {
             id,
         };
         let _entered = self.runtime.enter();
+        // What a peer reads bounds its turn; at the end of a turn it writes to all the others.
+        let connection = tokio::task::unconstrained(connection);
         drop(self.tasks.short("signaling-peer", connection)); // it ends with its peer or with the room
     }
 

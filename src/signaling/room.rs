@@ -300,6 +300,7 @@ impl Room {
 
     /// Acts on every deadline that has passed; to be called a few times per second.
     pub fn sweep(&mut self) {
+        self.flush(); // whatever keeps the thread from sleeping
         let now = self.now();
         let today = clock::now().as_second();
         let settings = &self.rules.settings;
