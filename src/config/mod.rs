@@ -16,6 +16,7 @@ mod files;
 mod hosts;
 pub mod keys;
 mod layers;
+mod log_filter;
 mod nats;
 mod network;
 mod places;
@@ -36,11 +37,9 @@ mod user_files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::str::FromStr as _;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tracing_subscriber::filter::Targets;
 
 pub use acme::{Acme, AcmeStorage, Binding};
 pub use apps::App;
@@ -54,6 +53,7 @@ pub use file::{Artifacts, Audit, Deploy, Http, Lint, Log, LogFormat, Metrics, Up
 pub use files::Files;
 pub use hosts::Https;
 pub use layers::{Environment, LayerError, environment, user_state_directory};
+pub use log_filter::{LogFilterError, log_filter};
 pub use nats::{Bus, Nats, NatsLogin};
 pub use network::Network;
 pub use policy::{CacheTier, Cors, RateLimit, SecurityHeaders, path_fits};
@@ -205,8 +205,8 @@ pub enum ConfigError {
         source: ValueError,
     },
     // The cause of this one repeats what it prints itself.
-    #[error("`log.filter` is not a filter: {0}")]
-    Filter(tracing_subscriber::filter::ParseError),
+    #[error("`log.filter` is not a filter")]
+    Filter(#[source] LogFilterError),
 }
 
 /// Loads and checks a configuration. Secrets need not exist and are not read.
@@ -247,7 +247,7 @@ pub fn load(
     for origin in &file.signaling.allowed_origins {
         checks::origin("signaling.allowed_origins", origin)?;
     }
-    Targets::from_str(&file.log.filter).map_err(ConfigError::Filter)?;
+    log_filter(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
     if file.drafts.presigned_parts && file.store.kind == file::StoreKind::Filesystem {
         return Err(ConfigError::PresignedDirectory);

@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFilterError, LogFormat, log_filter};
 use crate::edge::AccessLog;
 
 /// Changes the filter of a running daemon.
@@ -20,9 +20,8 @@ pub struct Logging {
 pub enum LoggingError {
     #[error("cannot connect to the journal")]
     Journal(#[source] std::io::Error),
-    // The cause of this one repeats what it prints itself.
-    #[error("`log.filter` is not a filter: {0}")]
-    Filter(tracing_subscriber::filter::ParseError),
+    #[error("`log.filter` is not a filter")]
+    Filter(#[from] LogFilterError),
     #[error("logging was set up twice")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
     #[error("cannot change the log filter")]
@@ -31,7 +30,7 @@ pub enum LoggingError {
 
 impl Logging {
     pub fn start(log: &Log, journal: bool) -> Result<Logging, LoggingError> {
-        let filter = filter(log)?;
+        let filter = log_filter(&log.filter)?;
         let (filter, handle) = reload::Layer::new(filter);
         let terminal = std::io::stderr().is_terminal();
         let text = || {
@@ -70,16 +69,9 @@ impl Logging {
     }
 
     pub fn change(&self, log: &Log) -> Result<(), LoggingError> {
-        let filter = filter(log)?;
+        let filter = log_filter(&log.filter)?;
         self.filter.reload(filter).map_err(LoggingError::Reload)
     }
-}
-
-/// The client library of the signaling bus reports each attempt to connect as an error; the bus itself says once what
-/// matters of that.
-fn filter(log: &Log) -> Result<Targets, LoggingError> {
-    let text = format!("async_nats=off,{}", log.filter);
-    text.parse().map_err(LoggingError::Filter)
 }
 
 /// Fields without the crate's `F_` prefix, and INFO as "informational", so that `journalctl -p` means what it says.
