@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The tasks of one daemon.
 #[derive(Clone, Default)]
@@ -77,6 +78,11 @@ impl Tasks {
                 }
             }
         }))
+    }
+
+    /// The daemon's end waits for whoever holds this, as for a task.
+    pub fn hold(&self) -> TaskTrackerToken {
+        self.shared.tracker.token()
     }
 
     /// From now on services may end: the daemon does.

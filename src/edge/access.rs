@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::clock;
 
 const TARGET: &str = "seance::access";
-/// A worker holds no more lines than that, bytes.
+/// A worker that does not come to sleep holds no more lines than that, bytes, and none for longer when another comes.
 const MOST: usize = 64 * 1024;
+const HELD_MOST: Duration = Duration::from_millis(100);
 
 /// Where access lines go, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +41,14 @@ pub struct Line {
 }
 
 thread_local! {
-    static HELD: RefCell<Held> = const { RefCell::new(Held { lines: Vec::new(), gathers: false }) };
+    static HELD: RefCell<Held> = const { RefCell::new(Held { lines: Vec::new(), since: None, gathers: false }) };
 }
 
 /// The lines of one worker since it last slept.
 struct Held {
     lines: Vec<u8>,
+    /// When the first of them came.
+    since: Option<Instant>,
     gathers: bool,
 }
 
@@ -67,6 +70,7 @@ impl Held {
         // What cannot be written to standard error can be reported nowhere.
         let _lost = std::io::stderr().write_all(&self.lines);
         self.lines.clear();
+        self.since = None;
     }
 }
 
@@ -83,7 +87,10 @@ impl Line {
         }
         HELD.with_borrow_mut(|held| {
             form(self, Micros(took), &mut held.lines);
-            if !held.gathers || held.lines.len() > MOST {
+            let now = self.started + took;
+            let since = *held.since.get_or_insert(now);
+            let late = now.saturating_duration_since(since) > HELD_MOST;
+            if !held.gathers || late || held.lines.len() > MOST {
                 held.write_out();
             }
         });

@@ -131,3 +131,76 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Batch<I> {
         Pin::new(&mut held.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWrite as _, DuplexStream, duplex};
+
+    use super::*;
+
+    fn write(batch: &mut Batch<DuplexStream>, bytes: &[u8]) -> Poll<usize> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = Pin::new(batch).poll_write_vectored(&mut cx, &[IoSlice::new(bytes)]);
+        written.map(|written| written.expect("a write"))
+    }
+
+    fn end(batch: &Batch<DuplexStream>) -> Poll<()> {
+        let mut cx = Context::from_waker(Waker::noop());
+        batch.end(&mut cx).map(|ended| ended.expect("an end"))
+    }
+
+    /// What has arrived at the other side.
+    fn arrived(other: &mut DuplexStream) -> Vec<u8> {
+        let mut bytes = vec![0; 4 * MOST];
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut reading = std::pin::pin!(other.read(&mut bytes));
+        let length = match Future::poll(reading.as_mut(), &mut cx) {
+            Poll::Ready(length) => length.expect("bytes"),
+            Poll::Pending => 0,
+        };
+        bytes.truncate(length);
+        bytes
+    }
+
+    #[test]
+    fn nothing_leaves_before_the_end_of_the_turn_and_then_everything_in_order() {
+        let (io, mut other) = duplex(4 * MOST);
+        let mut batch = Batch::new(io);
+        assert_eq!(write(&mut batch, b"one "), Poll::Ready(4));
+        assert_eq!(write(&mut batch, b"two"), Poll::Ready(3));
+        assert!(arrived(&mut other).is_empty());
+        assert!(end(&batch).is_ready());
+        assert_eq!(arrived(&mut other), b"one two");
+    }
+
+    #[test]
+    fn what_is_large_leaves_at_once_but_not_before_what_was_held() {
+        let (io, mut other) = duplex(4 * MOST);
+        let mut batch = Batch::new(io);
+        let large = vec![7; MOST];
+        assert_eq!(write(&mut batch, b"first"), Poll::Ready(5));
+        assert_eq!(write(&mut batch, &large), Poll::Ready(MOST));
+        assert_eq!(arrived(&mut other), [b"first".as_slice(), &large].concat());
+    }
+
+    #[test]
+    fn a_full_peer_holds_the_writer_back_and_loses_nothing() {
+        let (io, mut other) = duplex(1000);
+        let mut batch = Batch::new(io);
+        let (half, more) = (vec![1; MOST / 2], vec![2; MOST / 2 + 1]);
+        assert_eq!(write(&mut batch, &half), Poll::Ready(half.len()));
+        assert_eq!(write(&mut batch, &more), Poll::Pending);
+        assert_eq!(end(&batch), Poll::Pending);
+        let mut seen = Vec::new();
+        while end(&batch).is_pending() {
+            seen.extend(arrived(&mut other));
+        }
+        seen.extend(arrived(&mut other));
+        assert_eq!(seen, half);
+        assert_eq!(write(&mut batch, &more), Poll::Ready(more.len()));
+    }
+}

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
+use super::pace::Busy;
 
 /// Only the time that is waited for the peer counts, not what the server takes to go on reading.
 pub struct Intake {
@@ -25,6 +26,8 @@ pub struct Intake {
     waited: Duration,
     silent_since: Option<Instant>,
     deadline: Deadline,
+    /// A body that is still read keeps its connection, also when it is answered.
+    _busy: Busy,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,7 @@ impl Intake {
         late: Arc<AtomicBool>,
         timeout: Duration,
         bytes_per_second: u64,
+        busy: Busy,
     ) -> Intake {
         Intake {
             body,
@@ -52,6 +56,7 @@ impl Intake {
             waited: Duration::ZERO,
             silent_since: None,
             deadline: Deadline::after(timeout),
+            _busy: busy,
         }
     }
 

@@ -151,6 +151,7 @@ impl Edge {
                 .build();
             let runtime = runtime.map_err(EdgeError::Worker)?;
             let (edge, tls) = (self.clone(), tls.clone());
+            let held = self.shared.tasks.hold();
             let work = move || {
                 access::gather();
                 runtime.block_on(async {
@@ -164,6 +165,7 @@ impl Edge {
                 // Blocking work of a cut request ends on its own; the process does not wait for it here.
                 runtime.shutdown_background();
                 access::write_out();
+                drop(held);
             };
             tasks::thread(&format!("edge-{number}"), work).map_err(EdgeError::Worker)?;
         }

@@ -219,7 +219,8 @@ impl Pace {
     /// Whether a connection of HTTP/1.1 has had nothing to do for [`REST_AFTER`]: all requests are answered, all answers
     /// are out, and no byte of a next request has come.
     pub fn rests(&self, now: Instant) -> bool {
-        let idle = self.between.load(Relaxed)
+        let idle = self.met.load(Relaxed)
+            && self.between.load(Relaxed)
             && self.in_flight.load(Relaxed) == 0
             && !self.waiting.load(Relaxed)
             && !self.is_upgraded();
@@ -320,6 +321,10 @@ impl Pace {
 }
 
 impl Turn {
+    pub fn busy(&self) -> Busy {
+        self.pace.busy()
+    }
+
     /// From now on the connection speaks another protocol, which has deadlines of its own.
     pub fn upgrade(&self) {
         self.pace.upgraded.store(true, Relaxed);

@@ -76,9 +76,12 @@ impl http_body::Body for Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        let Some(line) = self.line.take() else { return };
-        let complete = line.complete || http_body::Body::is_end_stream(self);
-        if complete {
+        let Some(mut line) = self.line.take() else {
+            return;
+        };
+        // HTTP does not ask for an end that it knows of.
+        line.complete |= http_body::Body::is_end_stream(self);
+        if line.complete {
             self.turn.complete();
         }
         let took = line.started.elapsed();

@@ -55,7 +55,7 @@ pub async fn answer(
     };
     let id = id::field(number);
     let bootstrapped = websocket::translate(&mut request);
-    let (request, late) = receive(&shared.http, request);
+    let (request, late) = receive(&shared.http, request, &turn);
     let from = (peer, tls, version);
     let mut response = decide(&shared, &arrival, from, &id, request, late).await;
     if bootstrapped {
@@ -133,6 +133,7 @@ async fn decide(
 fn receive(
     http: &config::Http,
     request: Request<Incoming>,
+    turn: &Turn,
 ) -> (Request<Body>, Option<Arc<AtomicBool>>) {
     if request.body().is_end_stream() {
         return (request.map(Body::new), None);
@@ -140,7 +141,8 @@ fn receive(
     let late = Arc::new(AtomicBool::new(false));
     let timeout = Duration::from_secs(http.body_timeout_seconds);
     let request = request.map(|body| {
-        let intake = Intake::new(body, late.clone(), timeout, http.min_bytes_per_second);
+        let least = http.min_bytes_per_second;
+        let intake = Intake::new(body, late.clone(), timeout, least, turn.busy());
         Body::new(intake)
     });
     (request, Some(late))

@@ -1,6 +1,7 @@
 //! The streams of one HTTP/2 connection: a peer that does not take an answer loses its stream, and nothing else.
 
 use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use bytes::Buf;
+use futures_util::FutureExt as _;
 
 use super::deadline::Deadline;
 use super::pace::Pace;
@@ -168,9 +170,14 @@ where
         // hyper hands a stream over right after its request; what carries a WebSocket has none.
         let mut watch = self.pace.take_opened().map(Watch::new);
         let stream = async move {
-            let mut future = pin!(future);
+            // The first poll is the connection's own: a panic must not take the other streams along.
+            let mut future = pin!(AssertUnwindSafe(future).catch_unwind());
             let ended = poll_fn(|cx| match (future.as_mut().poll(cx), &mut watch) {
-                (Poll::Ready(_), _) => Poll::Ready(true),
+                (Poll::Ready(Ok(_)), _) => Poll::Ready(true),
+                (Poll::Ready(Err(_)), _) => {
+                    tracing::error!("an HTTP/2 stream panicked");
+                    Poll::Ready(true)
+                }
                 (Poll::Pending, Some(watch)) => watch.poll(cx).map(|()| false),
                 (Poll::Pending, None) => Poll::Pending,
             });

@@ -129,12 +129,46 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Wire<I> {
         self.io.is_write_vectored()
     }
 
+    /// A session of TLS takes more than its socket does: what was written may still be here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.pace.waits(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pace.is_between(false);
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::{Duration, Instant};
+
+    use tokio::io::{BufWriter, duplex};
+
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn an_answer_that_only_the_session_has_taken_keeps_the_connection_from_resting() {
+        let (io, _other) = duplex(10);
+        let pace = Arc::new(Pace::new(&config::Http::default(), Instant::now(), false));
+        // As a session of TLS, the writer takes more than the connection below it.
+        let mut wire = Wire::new(BufWriter::with_capacity(1000, io), pace.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        drop(pace.begin());
+        pace.is_between(true);
+        let later = Instant::now() + Duration::from_secs(10);
+        assert!(pace.rests(later));
+        assert!(
+            Pin::new(&mut wire)
+                .poll_write(&mut cx, &[0; 100])
+                .is_ready()
+        );
+        assert!(Pin::new(&mut wire).poll_flush(&mut cx).is_pending());
+        assert!(!pace.rests(later));
     }
 }

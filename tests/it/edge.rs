@@ -27,6 +27,7 @@ fn every_answer_carries_the_id_that_its_log_line_has() {
         serde_json::from_str(line.expect("an access line")).expect("JSON");
     assert_eq!(line["path"], "/health/live");
     assert_eq!(line["status"], 200);
+    assert_eq!(line["complete"], true);
     assert!(!log.contains("secret"), "a query never reaches the log");
 }
 

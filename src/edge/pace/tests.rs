@@ -149,3 +149,24 @@ fn frames_that_carry_nothing_end_the_connection() {
         }
     }
 }
+
+#[test]
+fn a_connection_rests_a_second_after_its_last_answer_and_only_between_requests() {
+    let (pace, _) = pace(false);
+    let later = || Instant::now() + seconds(2);
+    pace.is_between(true);
+    assert!(!pace.rests(later()), "no request has come");
+    let turn = pace.begin();
+    let body = turn.busy();
+    assert!(!pace.rests(later()), "it is being answered");
+    drop(turn);
+    assert!(!pace.rests(later()), "its body is still read");
+    drop(body);
+    assert!(!pace.rests(Instant::now()), "just now");
+    assert!(pace.rests(later()));
+    pace.waits(true);
+    assert!(!pace.rests(later()), "the peer has not taken the answer");
+    pace.waits(false);
+    pace.is_between(false);
+    assert!(!pace.rests(later()), "more has come, or it is being closed");
+}

@@ -276,7 +276,6 @@ impl Daemon {
         value(&self.metrics_text(), name).unwrap_or(0)
     }
 
-    /// The root of the local CA.
     /// Memory that is the daemon's own (`RssAnon`), KiB.
     pub fn memory_kib(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
@@ -290,6 +289,7 @@ impl Daemon {
             .expect("a number")
     }
 
+    /// The root of the local CA.
     pub fn local_root(&self) -> PathBuf {
         self.state().join("local-ca/root.pem")
     }
