@@ -31,6 +31,28 @@ fn every_answer_carries_the_id_that_its_log_line_has() {
     assert!(!log.contains("secret"), "a query never reaches the log");
 }
 
+/// They are written past the formatter of events, and look alike.
+#[test]
+fn an_access_line_has_the_form_of_the_other_lines() {
+    let form = |line: &str| {
+        let (time, rest) = line.split_once(' ').expect("a time");
+        let digits = time.replace(|c: char| c.is_ascii_digit(), "0");
+        let level = rest.split("seance::").next().expect("a level");
+        (digits, level.to_owned())
+    };
+    let daemon = Builder::new().start();
+    assert_eq!(get(daemon.http, "/health/live?a=%22b").status, 200);
+    let (_, log) = daemon.stop();
+    let line = |what: &str| log.lines().find(|line| line.contains(what)).expect(what);
+    let access =
+        line("seance::access: answered method=GET path=\"/health/live\" status=200 bytes=");
+    assert_eq!(form(access), form(line("seance::daemon::ready: ")));
+    assert!(
+        access.contains(" duration_ms=") && access.ends_with(" complete=true"),
+        "{access}"
+    );
+}
+
 #[test]
 fn access_lines_can_be_switched_off() {
     let daemon = Builder::new().env("SEANCE_LOG__ACCESS", "false").start();

@@ -119,6 +119,36 @@ fn a_long_line_costs_little_memory() {
     assert_eq!(followed(&padded, padded.len()).1.at, At::Refused);
 }
 
+#[test]
+fn between_requests_is_where_the_last_one_is_complete_with_its_body() {
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = format!("{HEAD}Content-Length: 3\r\n\r\n");
+    let chunked = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    for (text, between) in [
+        (get.to_owned(), true),
+        (format!("{get}\r\n"), true),
+        (format!("{get}G"), false),
+        (format!("{get}\r"), false),
+        (format!("{get}GET / HTTP/1.1\r\n"), false),
+        (post.clone(), false),
+        (format!("{post}ab"), false),
+        (format!("{post}abc"), true),
+        (chunked.clone(), false),
+        (format!("{chunked}0\r\n"), false),
+        (format!("{chunked}0\r\n\r\n"), true),
+        (format!("{get}X\n"), false),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), false),
+    ] {
+        for size in [1, text.len()] {
+            assert_eq!(
+                followed(&text, size).1.is_between(),
+                between,
+                "{text:?} by {size}"
+            );
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn how_bytes_are_cut_into_pieces_changes_nothing(
