@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::clock;
@@ -41,7 +42,7 @@ pub struct Line {
 }
 
 thread_local! {
-    static HELD: RefCell<Held> = const { RefCell::new(Held { lines: Vec::new(), since: None, gathers: false }) };
+    static HELD: RefCell<Held> = const { RefCell::new(Held { lines: Vec::new(), since: None, gathers: false, second: Second::NONE }) };
 }
 
 /// The lines of one worker since it last slept.
@@ -50,6 +51,47 @@ struct Held {
     /// When the first of them came.
     since: Option<Instant>,
     gathers: bool,
+    second: Second,
+}
+
+/// The beginning of a timestamp, kept for as long as it stays the same: a calendar's arithmetic costs more than the rest
+/// of a line.
+struct Second {
+    number: i64,
+    text: String,
+}
+
+impl Second {
+    const NONE: Second = Second {
+        number: i64::MIN,
+        text: String::new(),
+    };
+
+    /// RFC 3339 in UTC, to the microsecond.
+    fn stamp(&mut self, now: Timestamp) -> Stamp<'_> {
+        let micros = now.as_microsecond();
+        let number = micros.div_euclid(1_000_000);
+        if self.number != number {
+            self.number = number;
+            self.text = format!("{now:.6}");
+            self.text.truncate("0000-00-00T00:00:00".len());
+        }
+        Stamp {
+            second: &self.text,
+            micros: micros.rem_euclid(1_000_000),
+        }
+    }
+}
+
+struct Stamp<'a> {
+    second: &'a str,
+    micros: i64,
+}
+
+impl fmt::Display for Stamp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}Z", self.second, self.micros)
+    }
 }
 
 /// From now on the lines of this thread wait for [`write_out`].
@@ -86,7 +128,8 @@ impl Line {
             return;
         }
         HELD.with_borrow_mut(|held| {
-            form(self, Micros(took), &mut held.lines);
+            let Held { lines, second, .. } = held;
+            form(self, second.stamp(clock::now()), Micros(took), lines);
             let now = self.started + took;
             let since = *held.since.get_or_insert(now);
             let late = now.saturating_duration_since(since) > HELD_MOST;
@@ -111,25 +154,25 @@ impl Line {
         );
     }
 
-    fn text(&self, took: Micros, lines: &mut Vec<u8>) {
-        let (now, method, path) = (clock::now(), &self.method, &self.path);
+    fn text(&self, now: Stamp<'_>, took: Micros, lines: &mut Vec<u8>) {
+        let (method, path) = (&self.method, &self.path);
         let (status, bytes, complete) = (self.status, self.bytes, self.complete);
         let (address, id) = (self.peer.ip(), self.id.simple());
         let _never = writeln!(
             lines, // memory takes everything
-            "{now:.6}  INFO {TARGET}: answered method={method} path={path:?} status={status} bytes={bytes} \
+            "{now}  INFO {TARGET}: answered method={method} path={path:?} status={status} bytes={bytes} \
              duration_ms={took} address={address} id={id} complete={complete}"
         );
     }
 
-    fn json(&self, took: Micros, lines: &mut Vec<u8>) {
-        let (now, method) = (clock::now(), &self.method);
+    fn json(&self, now: Stamp<'_>, took: Micros, lines: &mut Vec<u8>) {
+        let method = &self.method;
         let (status, bytes, complete) = (self.status, self.bytes, self.complete);
         let (address, id) = (self.peer.ip(), self.id.simple());
         let path = serde_json::Value::from(self.path.as_str());
         let _never = writeln!(
             lines, // memory takes everything
-            r#"{{"timestamp":"{now:.6}","level":"INFO","message":"answered","method":"{method}","path":{path},"status":{status},"bytes":{bytes},"duration_ms":{took},"address":"{address}","id":"{id}","complete":{complete},"target":"{TARGET}"}}"#
+            r#"{{"timestamp":"{now}","level":"INFO","message":"answered","method":"{method}","path":{path},"status":{status},"bytes":{bytes},"duration_ms":{took},"address":"{address}","id":"{id}","complete":{complete},"target":"{TARGET}"}}"#
         );
     }
 }
@@ -141,5 +184,28 @@ impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
         write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_second_says_what_the_calendar_says() {
+        let mut second = Second::NONE;
+        for micros in [
+            0,
+            1,
+            999_999,
+            1_000_000,
+            -1,
+            1_700_000_059_999_999,
+            1_700_000_060_000_000,
+            1_700_000_060_000_001,
+        ] {
+            let now = Timestamp::from_microsecond(micros).expect("a time");
+            assert_eq!(second.stamp(now).to_string(), format!("{now:.6}"));
+        }
     }
 }
