@@ -1,5 +1,6 @@
 //! Fields that a route gives its answers.
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::config::{CacheTier, Route, SecurityHeaders, Target, path_fits};
@@ -13,6 +14,9 @@ const CSP_PAGES: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; i
     font-src 'self' data:; media-src 'self' blob: https:; connect-src 'self' https: wss:; worker-src 'self' blob:; \
     object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 const CSP_FOREIGN: &str = "object-src 'none'; frame-ancestors 'none'";
+
+/// For what else an answer gets on its way out: the map is grown once.
+const ROOM: usize = 6;
 
 pub struct Headers {
     /// Added to answers that do not have them.
@@ -42,9 +46,10 @@ impl Headers {
     }
 
     pub fn write(&self, headers: &mut HeaderMap, status: StatusCode, path: &str, tls: bool) {
+        headers.reserve(self.security.len() + ROOM);
         for (name, value) in &self.security {
-            if !headers.contains_key(name) {
-                headers.insert(name, value.clone());
+            if let Entry::Vacant(absent) = headers.entry(name) {
+                absent.insert(value.clone());
             }
         }
         if tls && let Some(transport) = &self.transport {
