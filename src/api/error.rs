@@ -7,13 +7,14 @@ mod release;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::extract::rejection::JsonRejection;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tower::Service as _;
 use utoipa::ToSchema;
 
 use self::release::{control_members, refused};
@@ -313,9 +314,10 @@ impl IntoResponse for ApiError {
 }
 
 /// Gives every failure its JSON body, and logs the cause of those that are ours.
-pub async fn finish(request: Request, next: Next) -> Response {
+pub async fn finish(mut router: Router, request: Request) -> Response {
     let id = request.headers().get(REQUEST_ID).cloned();
-    let mut response = next.run(request).await;
+    // A router is ready at any time.
+    let mut response = router.call(request).await.unwrap_or_else(|e| match e {});
     response.headers_mut().insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

@@ -23,14 +23,19 @@ mod serve;
 mod signaling;
 mod updates;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::extract::Request;
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -89,8 +94,11 @@ struct Api {
     certificates: Certificates,
 }
 
-/// All routes, answering.
-pub fn router(state: State) -> Router {
+/// Answers requests.
+pub type Answering = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// All routes.
+pub fn answering(state: State) -> Answering {
     let api = Api {
         releases: state.releases,
         store: state.store,
@@ -107,19 +115,27 @@ pub fn router(state: State) -> Router {
         certificates: state.certificates,
     };
     let (router, _) = routes().split_for_parts();
-    let router = with_failures(router.with_state(Arc::new(api)));
+    let answering = with_failures(router.with_state(Arc::new(api)));
     match cors(&state.cors_origins) {
-        Some(cors) => router.layer(cors),
-        None => router,
+        Some(cors) => with_cors(answering, &cors),
+        None => answering,
     }
 }
 
 /// Gives every failure of a router its JSON body.
-pub fn with_failures(router: Router) -> Router {
+pub fn with_failures(router: Router) -> Answering {
+    let router = router.fallback(not_found);
     // Around the whole router: axum names the allowed methods only after the layers of its routes.
-    Router::new()
-        .fallback_service(router.fallback(not_found))
-        .layer(from_fn(error::finish))
+    Arc::new(move |request| Box::pin(error::finish(router.clone(), request)))
+}
+
+fn with_cors(answering: Answering, cors: &CorsLayer) -> Answering {
+    let service = service_fn(move |request| answering(request).map(Ok::<_, Infallible>));
+    let service = cors.layer(service);
+    Arc::new(move |request| {
+        let answered = service.clone().oneshot(request);
+        Box::pin(answered.map(|answered| answered.unwrap_or_else(|e| match e {})))
+    })
 }
 
 fn routes() -> OpenApiRouter<Arc<Api>> {

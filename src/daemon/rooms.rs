@@ -98,9 +98,9 @@ impl Rooms {
         }
     }
 
-    pub fn api(&self, config: &Config, certificates: api::Certificates) -> Router {
+    pub fn api(&self, config: &Config, certificates: api::Certificates) -> api::Answering {
         self.apps.send_replace(config.apps.clone());
-        api::router(api::State {
+        api::answering(api::State {
             releases: self.releases.clone(),
             store: self.store.clone(),
             audit: self.audit.clone(),

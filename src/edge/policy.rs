@@ -123,7 +123,7 @@ impl Policy {
         client: &Client,
     ) -> Result<(), Box<Response<Body>>> {
         match &self.login {
-            Some(login) => login.pass(request, client).await,
+            Some(login) => Box::pin(login.pass(request, client)).await,
             None => Ok(()),
         }
     }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, COOKIE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
@@ -23,7 +22,7 @@ use super::intake::Intake;
 use super::pace::Turn;
 use super::recorded::Recorded;
 use super::{Shared, Site, id, websocket};
-use crate::config::{self, Encrypted, REQUEST_ID};
+use crate::config::{self, REQUEST_ID};
 
 pub async fn answer(
     shared: Arc<Shared>,
@@ -113,7 +112,8 @@ async fn decide(
         }
         Verdict::Api => route(&site, None, peer, id, request).await,
         Verdict::NoChallenge { host, token } => {
-            let verdict = match site.gate.challenge_elsewhere(&host, &token).await {
+            let elsewhere = Box::pin(site.gate.challenge_elsewhere(&host, &token));
+            let verdict = match elsewhere.await {
                 Some(answer) => Verdict::Challenge(answer),
                 None => Verdict::NoChallenge { host, token },
             };
@@ -212,17 +212,16 @@ async fn route(
     mut request: Request<Body>,
 ) -> Response<Body> {
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let encrypted = client.is_some_and(|client| client.tls);
-    request.extensions_mut().insert(Encrypted(encrypted));
-    let answered = async {
+    // Not in variables: a future keeps room for what was moved out of them.
+    AssertUnwindSafe(async {
         match client {
             Some(client) => site.answer(request, client).await,
-            None => site.answer_api(request).await,
+            None => site.answer_api(request, peer, false).await,
         }
-    };
-    let answered = AssertUnwindSafe(answered).catch_unwind().await;
-    answered.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", id))
+    })
+    .catch_unwind()
+    .await
+    .unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", id))
 }
 
 /// Answers what the gate does not let through.

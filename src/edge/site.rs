@@ -2,13 +2,14 @@
 
 mod fixed;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
+use futures_util::future::BoxFuture;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri};
-use tower::ServiceExt as _;
 
 use self::fixed::Fixed;
 use super::client::Client;
@@ -21,17 +22,20 @@ use super::policy::headers::Headers;
 use super::proxy::{Proxy, Upstreams};
 use super::request::refusal;
 use crate::config::{
-    App, HostName, HostRoutes, RequestPath, Route, Table, TableRoute, Target, UserFiles,
+    App, Encrypted, HostName, HostRoutes, RequestPath, Route, Table, TableRoute, Target, UserFiles,
 };
 
 /// Where the API has the signaling room.
 const SIGNALING: &str = "/signaling";
 
+/// Answers what the table sends to the backend; without hosts, everything.
+pub type Backend = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
 /// Swapped whole by a reload; a request keeps the one that it began with.
 pub struct Site {
     pub gate: Gate,
     table: Arc<Table>,
-    api: Router,
+    api: Backend,
     /// As in the table: by host, by route.
     handlers: Vec<Vec<(Policy, Handler)>>,
     /// Of answers to requests that reach no route.
@@ -56,8 +60,7 @@ enum Handler {
 }
 
 impl Site {
-    /// `api` answers whatever the table sends to the backend; without hosts, everything.
-    pub fn new(gate: Gate, table: Arc<Table>, api: Router, means: &Means<'_>) -> Site {
+    pub fn new(gate: Gate, table: Arc<Table>, api: Backend, means: &Means<'_>) -> Site {
         let policy = |route| Policy::new(route, means.user_files, means.passwords);
         let handlers = table.hosts().iter();
         let handlers = handlers.map(|host| {
@@ -75,8 +78,8 @@ impl Site {
         }
     }
 
-    /// One router for everything.
-    pub fn only(api: Router) -> Site {
+    /// One back end for everything.
+    pub fn only(api: Backend) -> Site {
         Site {
             gate: Gate::default(),
             handlers: Vec::new(),
@@ -87,9 +90,15 @@ impl Site {
     }
 
     /// The answer of the API, whatever the host.
-    pub async fn answer_api(&self, request: Request<Body>) -> Response<Body> {
-        let answered = Router::clone(&self.api).oneshot(request).await;
-        answered.unwrap_or_else(|e| match e {})
+    pub async fn answer_api(
+        &self,
+        mut request: Request<Body>,
+        peer: SocketAddr,
+        encrypted: bool,
+    ) -> Response<Body> {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Encrypted(encrypted));
+        (self.api)(request).await
     }
 
     /// Goes on with the rate limits of routes that are in `before` as well.
@@ -134,7 +143,7 @@ impl Site {
     /// The answer of the route for the client's host and the request's path.
     pub async fn answer(&self, mut request: Request<Body>, client: &Client) -> Response<Body> {
         if self.table.is_empty() {
-            return self.answer_api(request).await;
+            return self.answer_api(request, client.address, client.tls).await;
         }
         let refuse =
             |status, error| self.dress_bare(refusal(status, error, &client.request_id), client.tls);
@@ -176,6 +185,8 @@ impl Site {
         policy.end(&passed, response, uri.path(), client)
     }
 
+    /// Large answers are in boxes of their own: else every request would be as large as the largest of them, and is moved
+    /// several times before it is answered.
     async fn handle(
         &self,
         route: &TableRoute,
@@ -186,7 +197,7 @@ impl Site {
     ) -> Response<Body> {
         match handler {
             Handler::Api => match rewritten(route, below) {
-                None => self.answer_api(request).await,
+                None => self.answer_api(request, client.address, client.tls).await,
                 Some(path) => self.answer_api_at(request, path, client).await,
             },
             Handler::Signaling => {
@@ -194,14 +205,16 @@ impl Site {
                 self.answer_api_at(request, path, client).await
             }
             Handler::Files(files) => match rewritten(route, below) {
-                Some(path) if route.route.rewrite.is_some() => files.answer(request, &path).await,
-                _ => files.answer(request, below).await,
+                Some(path) if route.route.rewrite.is_some() => {
+                    Box::pin(files.answer(request, &path)).await
+                }
+                _ => Box::pin(files.answer(request, below)).await,
             },
             Handler::Proxy(proxy) => {
                 let path = rewritten(route, below);
                 let uri = request.uri().clone();
                 let path = path.as_deref().unwrap_or(uri.path());
-                proxy.answer(request, path, client).await
+                Box::pin(proxy.answer(request, path, client)).await
             }
             Handler::Fixed(fixed) => fixed.answer(below, request.uri().query()),
         }
@@ -224,7 +237,7 @@ impl Site {
                 );
             }
         }
-        self.answer_api(request).await
+        self.answer_api(request, client.address, client.tls).await
     }
 }
 
