@@ -45,6 +45,14 @@ class Server:
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
+def run_first(pid):
+    """From now on no thread of the process waits for what else the machine does, where the kernel allows that (root):
+    one message of a hundred meets such a wait, and makes the 99th percentile the machine's."""
+    with contextlib.suppress(PermissionError):
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(1))
+
+
 @contextlib.contextmanager
 def spawned(command, cores=(SERVER_CORE,), env=None, cwd=None, log=None):
     """Run `command` pinned to `cores`; killed at the end of the block."""

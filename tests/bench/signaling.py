@@ -137,6 +137,9 @@ def deliveries(load, server, rooms, size, rate):
     """CPU µs per delivery, deliveries per second, p99 in ms."""
     with server() as (process, address), start(load, "rooms", address, rooms, size, rate, SECONDS) as child:
         result(child)
+        if rate:
+            processes.run_first(process.pid)
+            processes.run_first(child.pid)
         result(child)
         cpu = -process.cpu_seconds()
         measured = result(child)
