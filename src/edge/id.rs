@@ -30,7 +30,10 @@ pub fn next() -> Uuid {
 pub fn field(id: Uuid) -> HeaderValue {
     let mut text = [0; Simple::LENGTH];
     let text = id.simple().encode_lower(&mut text);
-    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-")) // hexadecimal digits fit
+    let mut field = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-")); // hexadecimal digits fit
+    // HTTP/2 would remember it to say it shorter the next time (RFC 7541 §7.1.3), and forget what does come again.
+    field.set_sensitive(true);
+    field
 }
 
 #[cfg(test)]

@@ -51,6 +51,13 @@ pub struct Means<'a> {
     pub upstreams: &'a Upstreams,
 }
 
+/// What a handler has to say. What takes time is in a box: else every request would be as large as the largest answer,
+/// and it is moved several times before it is polled.
+enum Answer<'a> {
+    Now(Response<Body>),
+    Later(BoxFuture<'a, Response<Body>>),
+}
+
 enum Handler {
     Api,
     Signaling,
@@ -90,15 +97,15 @@ impl Site {
     }
 
     /// The answer of the API, whatever the host.
-    pub async fn answer_api(
+    pub fn answer_api(
         &self,
         mut request: Request<Body>,
         peer: SocketAddr,
         encrypted: bool,
-    ) -> Response<Body> {
+    ) -> BoxFuture<'static, Response<Body>> {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(Encrypted(encrypted));
-        (self.api)(request).await
+        (self.api)(request)
     }
 
     /// Goes on with the rate limits of routes that are in `before` as well.
@@ -175,7 +182,10 @@ impl Site {
             .compress
             .then(|| compress::wish(request.method(), request.headers()));
         let response = match policy.log_in(&mut request, client).await {
-            Ok(()) => self.handle(route, handler, request, below, client).await,
+            Ok(()) => match self.handle(route, handler, request, below, client) {
+                Answer::Now(response) => response,
+                Answer::Later(answer) => answer.await,
+            },
             Err(refused) => *refused,
         };
         let response = match wish {
@@ -185,59 +195,61 @@ impl Site {
         policy.end(&passed, response, uri.path(), client)
     }
 
-    /// Large answers are in boxes of their own: else every request would be as large as the largest of them, and is moved
-    /// several times before it is answered.
-    async fn handle(
-        &self,
+    fn handle<'a>(
+        &'a self,
         route: &TableRoute,
-        handler: &Handler,
+        handler: &'a Handler,
         request: Request<Body>,
-        below: &str,
-        client: &Client,
-    ) -> Response<Body> {
-        match handler {
+        below: &'a str,
+        client: &'a Client,
+    ) -> Answer<'a> {
+        let (peer, tls) = (client.address, client.tls);
+        Answer::Later(match handler {
             Handler::Api => match rewritten(route, below) {
-                None => self.answer_api(request, client.address, client.tls).await,
-                Some(path) => self.answer_api_at(request, path, client).await,
+                None => self.answer_api(request, peer, tls),
+                Some(path) => return self.answer_api_at(request, path, client),
             },
             Handler::Signaling => {
                 let path = format!("{SIGNALING}{below}");
-                self.answer_api_at(request, path, client).await
+                return self.answer_api_at(request, path, client);
             }
             Handler::Files(files) => match rewritten(route, below) {
                 Some(path) if route.route.rewrite.is_some() => {
-                    Box::pin(files.answer(request, &path)).await
+                    Box::pin(async move { files.answer(request, &path).await })
                 }
-                _ => Box::pin(files.answer(request, below)).await,
+                _ => Box::pin(files.answer(request, below)),
             },
-            Handler::Proxy(proxy) => {
-                let path = rewritten(route, below);
-                let uri = request.uri().clone();
-                let path = path.as_deref().unwrap_or(uri.path());
-                Box::pin(proxy.answer(request, path, client)).await
+            Handler::Proxy(proxy) => match rewritten(route, below) {
+                Some(path) => Box::pin(async move { proxy.answer(request, &path, client).await }),
+                None => Box::pin(async move {
+                    let uri = request.uri().clone();
+                    proxy.answer(request, uri.path(), client).await
+                }),
+            },
+            Handler::Fixed(fixed) => {
+                return Answer::Now(fixed.answer(below, request.uri().query()));
             }
-            Handler::Fixed(fixed) => fixed.answer(below, request.uri().query()),
-        }
+        })
     }
 
-    async fn answer_api_at(
+    fn answer_api_at(
         &self,
         mut request: Request<Body>,
         path: String,
         client: &Client,
-    ) -> Response<Body> {
+    ) -> Answer<'static> {
         match with_path(request.uri(), path) {
             Some(uri) => *request.uri_mut() = uri,
             // Both halves were valid; together they may be longer than a target can be.
             None => {
-                return refusal(
+                return Answer::Now(refusal(
                     StatusCode::URI_TOO_LONG,
                     "The path is too long",
                     &client.request_id,
-                );
+                ));
             }
         }
-        self.answer_api(request, client.address, client.tls).await
+        Answer::Later(self.answer_api(request, client.address, client.tls))
     }
 }
 

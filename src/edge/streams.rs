@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker, ready};
@@ -169,9 +168,9 @@ where
         let busy = self.pace.busy();
         // hyper hands a stream over right after its request; what carries a WebSocket has none.
         let mut watch = self.pace.take_opened().map(Watch::new);
+        // The first poll is the connection's own: a panic must not take the other streams along.
+        let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind());
         let stream = async move {
-            // The first poll is the connection's own: a panic must not take the other streams along.
-            let mut future = pin!(AssertUnwindSafe(future).catch_unwind());
             let ended = poll_fn(|cx| match (future.as_mut().poll(cx), &mut watch) {
                 (Poll::Ready(Ok(_)), _) => Poll::Ready(true),
                 (Poll::Ready(Err(_)), _) => {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -34,7 +36,7 @@ impl Visit {
         Request<Incoming>,
         Response = Response<Recorded>,
         Error = Infallible,
-        Future = impl Future<Output = Result<Response<Recorded>, Infallible>> + Send + 'static,
+        Future = BoxFuture<'static, Result<Response<Recorded>, Infallible>>,
     > + 'static {
         let (shared, arrival) = (self.shared.clone(), self.arrival.clone());
         let (begun, pace) = (self.begun.clone(), self.pace.clone());
@@ -47,7 +49,8 @@ impl Visit {
                 incoming.extensions_mut().insert(files.clone());
             }
             let turn = pace.begin();
-            request::answer(shared.clone(), arrival.clone(), turn, incoming)
+            let answer = request::answer(shared.clone(), arrival.clone(), turn, incoming);
+            answer.boxed() // HTTP moves it about
         })
     }
 
