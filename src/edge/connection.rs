@@ -82,7 +82,7 @@ async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, io: Io, peer: SocketAddr, be
     let http2 = session.alpn_protocol() == Some(b"h2");
     let visit = Visit::new(shared, Arrival { peer, way }, begun, http2);
     if !http2 {
-        return visit.serve_http1(Box::new(stream)).await;
+        return visit.serve_http1(stream).await;
     }
     let stream = Batch::new(stream);
     let (batch, pace) = (stream.handle(), visit.pace.clone());

@@ -105,7 +105,8 @@ impl Families {
             registry.register("http_response_bytes", help, families.sent.clone());
             let help = "Open connections";
             registry.register("http_connections", help, families.connections.clone());
-            let help = "Open connections of HTTP/1.1 over TLS that have been idle for a second";
+            let help =
+                "Open connections of HTTP/1.1 over TLS that are idle and keep only their session";
             registry.register("http_connections_resting", help, families.resting.clone());
             let help = "Over the limit of one address";
             registry.register("http_connections_refused", help, families.refused.clone());

@@ -69,7 +69,7 @@ impl Port {
             return;
         }
         match self.tls.accept(stream).await {
-            Ok(Some(stream)) => self.room.enter(Stream::Tls(Box::new(stream)), peer.ip()),
+            Ok(Some(stream)) => self.room.enter(Stream::Tls(stream), peer.ip()),
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(address = %peer.ip(), error = %chain(&error), "no TLS session");

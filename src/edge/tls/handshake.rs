@@ -91,7 +91,7 @@ impl Tls {
     ///
     /// # Errors
     /// Whatever ended the handshake. It is counted; the peer has been told what TLS lets us tell.
-    pub async fn accept<I>(&self, io: I) -> Result<Option<TlsStream<I>>, HandshakeError>
+    pub async fn accept<I>(&self, io: I) -> Result<Option<Box<TlsStream<I>>>, HandshakeError>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
@@ -115,7 +115,7 @@ impl Tls {
         accepted
     }
 
-    async fn negotiate<I>(&self, io: I) -> Result<Option<TlsStream<I>>, HandshakeError>
+    async fn negotiate<I>(&self, io: I) -> Result<Option<Box<TlsStream<I>>>, HandshakeError>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
@@ -129,7 +129,8 @@ impl Tls {
             return Err(error);
         }
         let stream = start.into_stream(self.site.clone()).await;
-        stream.map(Some).map_err(failed)
+        // A session has more than a kilobyte, and a task keeps room for each variable that it was in.
+        stream.map(|stream| Some(Box::new(stream))).map_err(failed)
     }
 
     /// Shows a CA the answer to its challenge, ours or that of another node.
