@@ -1,31 +1,14 @@
 locals {
   machine_directory = coalesce(var.machine_directory, abspath("${path.root}/../seance-server"))
+  target            = "root@${digitalocean_droplet.server.ipv4_address}"
+  # The scripts call Nix, too: a flag of the outer call would not reach them.
+  nix_config = "extra-experimental-features = nix-command flakes"
 }
 
-# What configuration.nix reads. Nothing in it is secret.
 resource "local_file" "machine" {
   filename        = "${local.machine_directory}/machine.json"
   file_permission = "0644"
-  content = "${jsonencode({
-    hostName         = var.server_name
-    sshKeys          = [var.ssh_public_key]
-    backendDomain    = var.backend_domain
-    appDomain        = var.app_domain
-    acmeContact      = var.acme_contact
-    builderKeyHashes = var.builder_key_hashes
-    memoryMiB        = endswith(coalesce(var.resize_to, var.droplet_size), "-1gb") ? 1024 : 2048
-    installMemoryMiB = 2048
-    disk             = "/dev/vda"
-    store = {
-      prefix       = var.spaces_path_prefix
-      cdn_endpoint = "https://${digitalocean_cdn.releases.endpoint}"
-      s3 = {
-        bucket   = digitalocean_spaces_bucket.releases.name
-        region   = var.region
-        endpoint = "https://${var.region}.digitaloceanspaces.com"
-      }
-    }
-  })}\n"
+  content         = "${jsonencode(local.machine)}\n"
 }
 
 # The key goes straight into the files that the installation copies. `terraform_data` keeps no copy of it in the state
@@ -68,10 +51,11 @@ resource "terraform_data" "install" {
         ssh -o BatchMode=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "$TARGET" true && break
         echo "waiting for ssh ($try)"; sleep 5
       done
-      nix --extra-experimental-features 'nix-command flakes' run "path:$PWD#install" -- "$TARGET" --yes
+      nix run "path:$PWD#install" -- "$TARGET" --yes
     EOT
     environment = {
-      TARGET = "root@${digitalocean_droplet.server.ipv4_address}"
+      TARGET     = local.target
+      NIX_CONFIG = local.nix_config
     }
   }
 }
@@ -84,9 +68,30 @@ resource "terraform_data" "switch" {
   provisioner "local-exec" {
     working_dir = local.machine_directory
     interpreter = ["bash", "-euc"]
-    command     = "nix --extra-experimental-features 'nix-command flakes' run \"path:$PWD#switch\" -- \"$TARGET\""
+    command     = "nix run \"path:$PWD#switch\" -- \"$TARGET\""
     environment = {
-      TARGET = "root@${digitalocean_droplet.server.ipv4_address}"
+      TARGET     = local.target
+      NIX_CONFIG = local.nix_config
+    }
+  }
+}
+
+# A new key for a server that is there (tofu apply -replace=module.seance.digitalocean_spaces_key.server): the daemon reads
+# it at its start, and the sockets stay open meanwhile. After an installation it changes nothing.
+resource "terraform_data" "rotate" {
+  triggers_replace = [digitalocean_spaces_key.server.access_key]
+  # Not during a switch, which would take the restart for a failure.
+  depends_on = [terraform_data.credentials, terraform_data.switch]
+
+  provisioner "local-exec" {
+    working_dir = local.machine_directory
+    interpreter = ["bash", "-euc"]
+    command     = <<-EOT
+      scp -q "$PWD.extra-files"/var/lib/secrets/spaces-* "$TARGET:/var/lib/secrets/"
+      ssh "$TARGET" systemctl restart seance-backend
+    EOT
+    environment = {
+      TARGET = local.target
     }
   }
 }

@@ -35,4 +35,9 @@ resource "digitalocean_spaces_key" "server" {
     bucket     = digitalocean_spaces_bucket.releases.name
     permission = "readwrite"
   }
+
+  lifecycle {
+    # The old key works until the server has the new one.
+    create_before_destroy = true
+  }
 }
