@@ -35,6 +35,13 @@ let
     # Nobody's CA is asked for anything from here: every host has `tls = "local"`, and this is no address.
     acme.directory = "https://acme.invalid/directory";
   };
+  # A bucket on this computer; the key is no secret, only of the form that Garage wants.
+  bucket = {
+    SPACES_BUCKET = "seance";
+    SPACES_REGION = "us-east-1";
+    SPACES_ACCESS_KEY_ID = "GK5ea9ce5ea9ce5ea9ce5ea9ce";
+    SPACES_SECRET_ACCESS_KEY = lib.concatStrings (lib.replicate 16 "5ea9");
+  };
   withLocalCa = lib.mapAttrs (_: host: host // { tls = "local"; });
 in
 {
@@ -45,6 +52,8 @@ in
 
   config = {
     packages = [
+      pkgs.cargo-deny
+      pkgs.cargo-machete
       pkgs.cargo-nextest
       pkgs.cmake
       pkgs.curl
@@ -94,26 +103,44 @@ in
         signaling = production.signaling // local.signaling;
       }
     );
-    profiles.s3.module = {
-      services.minio = {
-        enable = true;
-        buckets = [ "seance" ];
+    profiles.s3.module =
+      { config, ... }:
+      {
+        services.garage = {
+          enable = true;
+          buckets = [ bucket.SPACES_BUCKET ];
+          # A key of its own making would be another one each time.
+          afterStart = ''
+            $GARAGE key info ${bucket.SPACES_ACCESS_KEY_ID} >/dev/null 2>&1 \
+              || $GARAGE key import --yes -n seance ${bucket.SPACES_ACCESS_KEY_ID} ${bucket.SPACES_SECRET_ACCESS_KEY}
+            $GARAGE bucket allow --read --write --owner ${bucket.SPACES_BUCKET} --key ${bucket.SPACES_ACCESS_KEY_ID}
+          '';
+        };
+        processes.seance = {
+          after = [ "devenv:processes:garage@ready" ];
+          env = bucket // {
+            SPACES_ENDPOINT = config.env.GARAGE_S3_ENDPOINT;
+            SEANCE_STORE__S3__PATH_STYLE = "true";
+          };
+        };
       };
-      processes.seance.env = {
-        SPACES_BUCKET = "seance";
-        SPACES_REGION = "us-east-1";
-        SPACES_ENDPOINT = "http://127.0.0.1:9000";
-        SPACES_ACCESS_KEY_ID = config.services.minio.accessKey;
-        SPACES_SECRET_ACCESS_KEY = config.services.minio.secretKey;
-        SEANCE_STORE__S3__PATH_STYLE = "true";
-      };
-    };
     profiles.postgres.module.services.postgres = {
       enable = true;
       listen_addresses = "127.0.0.1";
       settings.wal_level = "logical";
       initialDatabases = [ { name = "seance"; } ];
     };
-    profiles.nats.module.services.nats.enable = true;
+    profiles.nats.module =
+      { config, ... }:
+      {
+        services.nats.enable = true;
+        processes.seance = {
+          after = [ "devenv:processes:nats@ready" ];
+          env = {
+            SEANCE_SIGNALING__BUS = "nats";
+            SEANCE_SIGNALING__NATS__URLS = "nats://127.0.0.1:${toString config.processes.nats.ports.main.value}";
+          };
+        };
+      };
   };
 }
