@@ -25,7 +25,8 @@ in
     pkgs.openssh
   ];
   switch = app "switch" [
-    pkgs.nixos-rebuild-ng
+    # By itself the program is called nixos-rebuild-ng.
+    (pkgs.nixos-rebuild-ng.override { withNgSuffix = false; })
     pkgs.openssh
   ];
 }

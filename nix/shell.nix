@@ -3,11 +3,13 @@
 pkgs.mkShell {
   packages = [
     pkgs.cargo
+    pkgs.cargo-deny
+    pkgs.cargo-machete
     pkgs.clippy
     pkgs.cmake
     pkgs.curl
     pkgs.jq
-    pkgs.nixos-rebuild-ng
+    (pkgs.nixos-rebuild-ng.override { withNgSuffix = false; })
     pkgs.opentofu
     pkgs.rustc
     pkgs.rustfmt

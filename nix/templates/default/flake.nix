@@ -1,7 +1,12 @@
 {
   description = "A server that runs seance";
 
-  inputs.seance.url = "github:OWNER/seance";
+  inputs = {
+    # The system's own packages; kept fresh by .github/workflows/deploy.yml, else by `nix flake update nixpkgs`.
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+    seance.url = "github:OWNER/seance";
+    seance.inputs.nixpkgs.follows = "nixpkgs";
+  };
 
   outputs =
     { seance, ... }:
