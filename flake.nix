@@ -61,9 +61,7 @@
           { pkgs, ... }:
           {
             imports = [ ./nix/module.nix ];
-            services.seance.package =
-              lib.mkOptionDefault
-                self.packages.${pkgs.stdenv.hostPlatform.system}.seance;
+            services.seance.package = lib.mkDefault self.packages.${pkgs.stdenv.hostPlatform.system}.seance;
           };
         host = {
           imports = [

@@ -48,6 +48,9 @@ in
     };
   };
 
+  # At each boot: the partition (boot.growPartition, nix/host.nix), then what is on it.
+  fileSystems."/".autoResize = true;
+
   boot.loader.grub = {
     # disko adds the disk of its EF02 partition, and anybody who sets `device` adds it again: "You cannot have
     # duplicated devices in mirroredBoots".

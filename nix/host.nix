@@ -46,8 +46,9 @@ in
       default = null;
       example = "github:example/server#seance-backend";
       description = ''
-        Build and switch to this flake every night: security updates without anybody at a keyboard. Its lock file has to
-        be kept fresh by somebody, such as the workflow of the template.
+        Switch to this flake every night: security updates without anybody at a keyboard, for as long as somebody keeps
+        its lock file fresh. The machine builds what no binary cache has, seance among it, which takes 4 GB of memory.
+        The workflow of the template does both elsewhere: it updates the lock every night, builds, and switches.
       '';
     };
   };
@@ -71,6 +72,11 @@ in
         message = "seance.host.memoryMiB is ${toString cfg.memoryMiB} and swapMiB ${toString cfg.swapMiB}: a rebuild on such a machine runs out of memory. Give it a swap of 1024 MiB or more.";
       }
     ];
+
+    warnings = lib.optional (cfg.autoUpgrade != null && cfg.memoryMiB < 3900) ''
+      seance.host.autoUpgrade builds on the machine, and seance.host.memoryMiB is ${toString cfg.memoryMiB}: compiling seance there takes
+      4 GB. Let the workflow of the template upgrade it, or have a binary cache.
+    '';
 
     users.users.root.openssh.authorizedKeys.keys = cfg.sshKeys;
     services.openssh = {

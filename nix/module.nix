@@ -8,6 +8,15 @@
 let
   inherit (lib) mkOption types;
   cfg = config.services.seance;
+  inherit (cfg.settings) store;
+
+  onDisk = store.kind == "filesystem" || store.directory != null;
+  # What an S3 store cannot do without, by the name that an earlier deployment's environment has for it.
+  bucket = {
+    SPACES_BUCKET = store.s3.bucket;
+    SPACES_ACCESS_KEY_ID = store.s3.access_key_id_file;
+    SPACES_SECRET_ACCESS_KEY = store.s3.secret_access_key_file;
+  };
 in
 {
   imports = [
@@ -55,14 +64,17 @@ in
 
     expectedEnvironment = mkOption {
       type = types.listOf (types.strMatching "SPACES_[A-Z_]+|SEANCE_[A-Z0-9_]+");
-      default = lib.optionals (cfg.environmentFile != null) [
-        "SPACES_ACCESS_KEY_ID"
-        "SPACES_SECRET_ACCESS_KEY"
-      ];
-      defaultText = lib.literalMD "with an `environmentFile`, the two names of the Spaces key";
+      default = lib.optionals (cfg.environmentFile != null && !onDisk) (
+        lib.attrNames (lib.filterAttrs (_: setting: setting == null) bucket)
+      );
+      defaultText = lib.literalMD ''
+        with an `environmentFile` and no store on disk, those of `SPACES_BUCKET`, `SPACES_ACCESS_KEY_ID` and
+        `SPACES_SECRET_ACCESS_KEY` whose setting is missing
+      '';
       description = ''
         Names that {option}`services.seance.environmentFile` will set. The configuration is checked as if each had a
-        value; the values themselves are not known while the system is built.
+        value; the values themselves are not known while the system is built. To be given only when the check misses
+        something that the file has.
       '';
     };
 

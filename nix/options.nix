@@ -10,12 +10,9 @@ let
   block = label: value: "*${label}:*\n\n```nix\n${lib.removeSuffix "\n" (text value)}\n```\n\n";
   prose = value: "${lib.removeSuffix "\n" (value.text or value)}\n\n";
   links = builtins.replaceStrings [ "{option}" ] [ "" ];
-  name =
-    option:
-    if lib.hasPrefix "host" option.name then "seance.${option.name}" else "services.${option.name}";
   entry =
     option:
-    "## `${name option}`\n\n${links (prose option.description)}*Type:* ${option.type}\n\n"
+    "## `${option.name}`\n\n${links (prose option.description)}*Type:* ${option.type}\n\n"
     + lib.optionalString (option ? default) (block "Default" option.default)
     + lib.optionalString (option ? example) (block "Example" option.example);
 in

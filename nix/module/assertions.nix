@@ -10,18 +10,15 @@ let
 
   inStore = path: lib.hasPrefix builtins.storeDir (toString path);
 
-  # Options of the settings that hold a secret themselves; the file would lie in the world-readable store.
-  inlineSecrets = [
-    [ "store" "s3" "access_key_id" ]
-    [ "store" "s3" "secret_access_key" ]
-    [ "acme" "eab_hmac_key" ]
-    [ "signaling" "turn" "secret" ]
-  ];
+  # Options of the settings that hold a secret themselves; the file would lie in the world-readable store. The list is
+  # the daemon's own (a test compares them).
+  inlineSecrets = map (lib.splitString ".") (lib.importJSON ./secrets.json);
 
   # Every option that names a file with a secret, with what it names. Certificates are public.
   public = [
     "certificate_file"
     "ca_file"
+    "tls_ca_file"
   ];
   secretFiles =
     at: value:

@@ -6,10 +6,7 @@ let
     if lib.isAttrs value then
       lib.mapAttrs (_: clean) (lib.filterAttrs (_: member: member != null) value)
     else if lib.isList value then
-      let
-        members = map clean (lib.filter (member: member != null) value);
-      in
-      if lib.all lib.isAttrs members then members else lib.unique members
+      lib.unique (map clean (lib.filter (member: member != null) value))
     else
       value;
 in

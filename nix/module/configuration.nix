@@ -34,7 +34,13 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    services.seance.configuration = clean cfg.settings;
+    services.seance.configuration = clean (
+      cfg.settings
+      # An empty table would name a store that nobody asked for.
+      // lib.optionalAttrs (clean cfg.settings.store.s3 == { }) {
+        store = removeAttrs cfg.settings.store [ "s3" ];
+      }
+    );
     services.seance.configFile =
       if canExecute then
         pkgs.runCommand "seance.toml" environment ''

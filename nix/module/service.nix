@@ -20,7 +20,7 @@ let
   directory = configuration.store.directory or "store";
   below = parent: directory == parent || lib.hasPrefix "${parent}/" directory;
   outside = lib.optional (
-    configuration.store.kind == "filesystem" && lib.hasPrefix "/" directory && !lib.any below own
+    configuration.store.kind or "filesystem" == "filesystem" && lib.hasPrefix "/" directory && !lib.any below own
   ) directory;
 
   catalog = "/usr/local/lib/systemd/catalog/seance.catalog";

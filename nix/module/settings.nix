@@ -154,14 +154,10 @@ in
             listen = listen [ "127.0.0.1:9464" ] ''[ "127.0.0.1:9464" ]'' "Listeners for `/metrics`; bound by the daemon itself.";
           };
           store = section {
-            kind = mkOption {
-              type = types.enum [
-                "filesystem"
-                "s3"
-              ];
-              default = "filesystem";
-              description = "`filesystem` keeps objects in a directory, `s3` in a bucket.";
-            };
+            kind = optional (types.enum [
+              "filesystem"
+              "s3"
+            ]) "`filesystem` keeps objects in a directory, `s3` in a bucket; seance's default is `filesystem`, and `s3` when the environment names a bucket.";
             directory = optional types.str "Directory of the filesystem store; a relative one lies in `/var/lib/seance`. An absolute one is created and made writable for the service.";
             s3 = section {
               bucket = optional types.str "Name of the bucket.";

@@ -121,3 +121,18 @@ fn the_module_restarts_for_exactly_the_options_that_the_daemon_reads_only_at_its
     let json = serde_json::to_string_pretty(&daemon).expect("JSON");
     assert_eq!(module, daemon, "{} has to be\n{json}", file.display());
 }
+
+#[test]
+fn the_module_knows_every_secret_that_has_no_place_in_the_file() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("nix/module/secrets.json");
+    let text = fs::read_to_string(&file).expect("the list of the module");
+    let module: BTreeSet<String> = serde_json::from_str(&text).expect("a list of names");
+    let options = documented();
+    let daemon: BTreeSet<String> = options
+        .keys()
+        .filter(|name| options.contains_key(&format!("{name}_file")))
+        .cloned()
+        .collect();
+    assert!(daemon.contains("store.s3.secret_access_key"), "{daemon:?}");
+    assert_eq!(module, daemon, "{}", file.display());
+}

@@ -47,7 +47,7 @@ let
       ++ modules;
     };
   # The least that NixOS asks of any machine.
-  machine = {
+  least = {
     boot.loader.grub.enable = false;
     fileSystems."/".device = "/dev/vda1";
     system.stateVersion = lib.trivial.release;
@@ -61,7 +61,7 @@ let
   good =
     file:
     let
-      inherit (nixos [ machine file ]) config;
+      inherit (nixos [ least file ]) config;
       units = lib.filterAttrs (name: unit: isOurs name && unit.enable) config.systemd.units;
     in
     {
@@ -83,7 +83,7 @@ let
     in
     {
       inherit (fixture) message;
-      failed = failed (nixos [ machine fixture.module ]).config;
+      failed = failed (nixos [ least fixture.module ]).config;
     };
   each =
     check: directory:
@@ -129,97 +129,25 @@ in
       drvPath = config.system.build.toplevel.drvPath;
       dhcp = config.networking.useDHCP;
       grub = config.boot.loader.grub.devices;
+      grows = config.boot.growPartition && config.fileSystems."/".autoResize;
     };
-  # Why the first authors gave NixOS up after an afternoon, each with what is so now (true) and a control (a message).
-  causes = {
-    "1: the disk that disko boots from and grub.device are the same" = {
-      now =
-        let
-          # As they had it; EFI, which is on besides, would hide the fault.
-          config = droplet [
-            {
-              boot.loader.grub.device = "/dev/vda";
-              boot.loader.grub.efiSupport = lib.mkForce false;
-              boot.loader.grub.efiInstallAsRemovable = lib.mkForce false;
-            }
-          ];
-        in
-        failed config == [ ] && config.boot.loader.grub.devices == [ "/dev/vda" ];
-      control = failed (
-        droplet [
-          {
-            boot.loader.grub.devices = lib.mkOverride 40 [ "/dev/vda" "/dev/vda" ];
-            boot.loader.grub.efiSupport = lib.mkForce false;
-            boot.loader.grub.efiInstallAsRemovable = lib.mkForce false;
-          }
-        ]
-      );
-      message = "You cannot have duplicated devices in mirroredBoots";
+  # The template with another machine.json: what OpenTofu writes.
+  machine =
+    directory:
+    let
+      inherit (nixos [
+        least
+        ../../nix/host.nix
+        (directory + "/configuration.nix")
+        { system.stateVersion = lib.mkForce lib.trivial.release; }
+      ]) config;
+    in
+    {
+      failed = failed config;
+      toml = toml config.services.seance.configuration;
+      credentials = config.systemd.services.seance-backend.serviceConfig.LoadCredential;
     };
-    "2: nobody's key in the new system" = {
-      now = (droplet [ ]).users.users.root.openssh.authorizedKeys.keys != [ ];
-      control = failed (droplet [ { seance.host.sshKeys = lib.mkForce [ ]; } ]);
-      message = "seance.host.sshKeys is empty: after the installation nobody could log in";
-    };
-    "2: DHCP on a droplet, which has none" =
-      let
-        inherit (droplet [ ]) networking services;
-      in
-      {
-        now =
-          !networking.useDHCP
-          && services.cloud-init.enable
-          && services.cloud-init.network.enable
-          && services.cloud-init.settings.datasource_list == [ "ConfigDrive" "DigitalOcean" ];
-      };
-    "3: too little memory for the installer" = {
-      now = failed (
-        droplet [
-          {
-            seance.host = {
-              memoryMiB = lib.mkForce 1024;
-              installMemoryMiB = lib.mkForce 2048;
-            };
-          }
-        ]
-      ) == [ ];
-      control = failed (
-        droplet [
-          {
-            seance.host = {
-              memoryMiB = lib.mkForce 1024;
-              installMemoryMiB = lib.mkForce 1024;
-            };
-          }
-        ]
-      );
-      message = "the installer runs in memory and needs 1536 MiB";
-    };
-    "3: 1 GB without swap" = {
-      now = (droplet [ ]).swapDevices != [ ];
-      control = failed (
-        droplet [
-          {
-            seance.host = {
-              memoryMiB = lib.mkForce 1024;
-              swapMiB = 0;
-            };
-          }
-        ]
-      );
-      message = "Give it a swap of 1024 MiB or more";
-    };
-    "5: a service that pulls and builds at boot" =
-      let
-        inherit (droplet [ ]) systemd services;
-        started = map (unit: unit.text) (lib.attrValues systemd.units);
-      in
-      {
-        now =
-          lib.hasPrefix "${services.seance.package}/bin/seance " systemd.services.seance-backend.serviceConfig.ExecStart
-          && !lib.any (text: builtins.match ".*(git pull|git clone|devenv|nix develop|nix-shell).*" text != null) started;
-      };
-  };
+  causes = import ./causes.nix { inherit lib droplet failed; };
   # The README's examples of secrets, from a directory with one module for each secret manager.
   examples =
     directory:
@@ -228,7 +156,7 @@ in
         name: module:
         let
           inherit (nixos [
-            machine
+            least
             module
             (directory + "/${name}.nix")
             # agenix asks for it; NixOS has it since 24.11.
@@ -253,7 +181,7 @@ in
     // lib.optionalAttrs (agenix != null) { agenix = given "agenix" (agenix + "/modules/age.nix"); };
   options = import ../../nix/options.nix {
     inherit lib;
-    inherit (nixos [ machine ../../nix/host.nix ]) options;
+    inherit (nixos [ least ../../nix/host.nix ]) options;
   };
   # What a switch does to the service when these settings come, compared with none.
   switching =
@@ -261,7 +189,7 @@ in
       service =
         settings:
         (nixos [
-          machine
+          least
           {
             services.seance.enable = true;
             services.seance.settings = settings;
@@ -340,7 +268,6 @@ in
                 modules = [
                   {
                     nixpkgs.pkgs = pkgs;
-                    services.seance.package = lib.mkForce seance;
                     system.stateVersion = lib.mkForce lib.trivial.release;
                   }
                 ]
@@ -357,17 +284,35 @@ in
         disko.nixosModules.disko = disko + "/module.nix";
         sops-nix.nixosModules.sops = if sops-nix == null then { } else sops-nix + "/modules/sops";
         inherit nixos-anywhere;
-        crane = null;
+        crane.mkLib = _: {
+          buildDepsOnly = lib.id;
+          buildPackage = _: seance;
+        };
+      };
+      template = (import ../../nix/templates/default/flake.nix).outputs { seance = outputs; };
+      # Whose program is the list of the programs that the app finds.
+      asked = import ../../nix/apps.nix {
+        inherit nixos-anywhere;
+        pkgs = pkgs // {
+          writeShellApplication =
+            { runtimeInputs, ... }:
+            seance
+            // {
+              meta.mainProgram = lib.concatMapStringsSep " " (p: p.meta.mainProgram or (lib.getName p)) runtimeInputs;
+            };
+        };
       };
     in
     {
       outputs = lib.attrNames outputs;
       droplet = outputs.nixosConfigurations.seance-backend.config.system.build.toplevel.drvPath;
-      # From a Mac, too: the fourth cause.
+      ofTemplate = template.nixosConfigurations.seance-backend.config.system.build.toplevel.drvPath;
+      # The package of the module is the flake's own: there is no `pkgs.seance`.
+      package = outputs.nixosConfigurations.seance-backend.config.services.seance.package.name;
+      programs = lib.mapAttrs (_: app: lib.splitString " " (baseNameOf app.program)) asked;
       install = outputs.apps.aarch64-darwin.install.program;
       switch = outputs.apps.aarch64-darwin.switch.program;
       shell = outputs.devShells.aarch64-darwin.default.drvPath;
-      template = builtins.pathExists outputs.templates.default.path;
     };
   # The tests of whole machines, as far as they can be evaluated without running one.
   vm = lib.mapAttrs (
@@ -375,14 +320,21 @@ in
     let
       test = import (../../nix/vm + "/${file}") { module = ../../nix/module.nix; };
       node = lib.head (lib.attrValues (removeAttrs test.nodes [ "acme" "client" ]));
+      # What it asks of the other machines; they run no seance.
+      other = {
+        networking.primaryIPAddress = "192.0.2.1";
+        test-support.acme.caCert = builtins.toFile "ca.pem" "a certificate, which is public";
+      };
     in
     {
       inherit (test) name;
       failed =
-        if lib.isFunction node && (lib.functionArgs node) ? nodes then
-          "not evaluated: it refers to the other machines"
-        else
-          failed (nixos [ machine node ]).config;
+        failed
+          (nixos [
+            least
+            node
+            { _module.args.nodes = lib.mapAttrs (_: _: other) test.nodes; }
+          ]).config;
     }
   ) (builtins.readDir ../../nix/vm);
   # devenv.nix in devenv's own modules, with each of its profiles.
@@ -413,13 +365,17 @@ in
       seen = config: {
         processes = lib.attrNames config.processes;
         inherit (config.processes.seance) exec env;
+        garage = config.services.garage.afterStart;
+        nats = config.processes.nats.ports.main.value or null;
         watch = map toString config.processes.seance.watch.paths;
         toml = toml config.seance.settings;
       };
     in
     {
-      default = seen (evaluated [ ]);
+      default = seen (evaluated [ ]) // {
+        packages = map lib.getName (import ../../devenv.nix { inherit lib pkgs; config = { }; }).config.packages;
+      };
     }
     // lib.genAttrs [ "prod" "s3" "postgres" "nats" ] (name: seen (profile name));
-  inherit nixos machine pkgs lib;
+  inherit nixos least pkgs lib;
 }

@@ -119,7 +119,8 @@ let
     };
   # `with lib; … with pkgs;` has to find the functions of lib.
   packages = removeAttrs (lib.genAttrs names package) (lib.attrNames lib);
-  platform = lib.systems.elaborate system;
+  # NixOS calls what describes the platform's kernel by different names over the years.
+  platform = { linux-kernel.target = "bzImage"; } // lib.systems.elaborate system;
   pkgs =
     packages
     // lib.genAttrs [
@@ -196,6 +197,11 @@ let
       linuxKernel = {
         packages = { };
         packagesFor = _: pkgs.linuxPackages;
+      };
+      # As in nixpkgs, whose package has another program than its name says until it is told not to.
+      nixos-rebuild-ng = package "nixos-rebuild-ng" // {
+        override =
+          arguments: package (if arguments.withNgSuffix then "nixos-rebuild-ng" else "nixos-rebuild");
       };
       perl = package "perl" // {
         withPackages = _: package "perl";
