@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cause::chain;
-use crate::config::{self, Config, HostCertificate, Place, Target};
+use crate::config::{self, Config, HostCertificate, Place, TableRoute, Target};
 
 pub fn run(file: &Path, json: bool, quiet: bool) -> ExitCode {
     let checked = config::load(Some(file), &config::environment(), None);
@@ -54,11 +54,15 @@ fn summary(config: &Config) -> serde_json::Value {
             })
         })
         .collect();
+    let warnings = warnings(config).into_iter();
+    let warnings =
+        warnings.map(|(at, warning)| serde_json::json!({ "place": place(at), "warning": warning }));
     serde_json::json!({
         "ok": true,
         "apps": apps,
         "listen": config.http_listen,
         "hosts": hosts,
+        "warnings": warnings.collect::<Vec<_>>(),
     })
 }
 
@@ -79,7 +83,33 @@ fn explanation(config: &Config) -> String {
             text += &format!("  {path:<24} {to}   ({})\n", route.place);
         }
     }
+    for (place, warning) in warnings(config) {
+        text += &format!("\nwarning: {place}: {warning}\n");
+    }
     text
+}
+
+/// What is right where somebody in front, or the network, sees to it.
+fn warnings(config: &Config) -> Vec<(&Place, String)> {
+    let mut warnings = Vec::new();
+    // The networks of those who end TLS.
+    if !config.http.trusted_proxies.is_empty() {
+        return warnings;
+    }
+    for host in config.table.hosts() {
+        if config.certificates.get(&host.name) != Some(&HostCertificate::None) {
+            continue;
+        }
+        let asking = |route: &&TableRoute| route.route.basic_auth.is_some();
+        for route in host.routes.iter().filter(asking) {
+            let (path, host) = (&route.route.path, &host.name);
+            let warning = format!(
+                "`basic_auth` of `{path}` of `{host}`: without TLS, passwords go over the network in plain text"
+            );
+            warnings.push((&route.place, warning));
+        }
+    }
+    warnings
 }
 
 /// With what certificate a host of the table is served, as scripts read it.

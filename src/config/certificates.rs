@@ -1,11 +1,13 @@
 //! With what certificate each host is served.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use super::checks;
 use super::hosts::{Host, HostTls, Hosts};
+use super::table::{Place, Table};
 
 /// How a host is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,16 @@ pub enum HostError {
     Half(String),
     #[error("`hosts.\"{0}\"`: `tls` and `certificate_file` are both set; one of them has to go")]
     Both(String),
+    #[error(
+        "{place}: `hosts.\"{host}\"` is an address, and certificates are obtained for names; it needs `certificate_file`, \
+         or `tls = \"off\"`"
+    )]
+    Address { place: Place, host: String },
+    #[error(
+        "{place}: `hosts.\"{host}\"` has no dot, and Let's Encrypt certifies no such names; it needs another \
+         `acme.directory`, `certificate_file`, or `tls`: \"local\" or \"off\""
+    )]
+    Dotless { place: Place, host: String },
 }
 
 /// Hosts by name in lower case. Relative files lie in the credentials directory, when there is one.
@@ -85,6 +97,35 @@ fn one(name: &str, host: &Host, credentials: Option<&Path>) -> Result<HostCertif
         },
         _ => Err(HostError::Half(name.to_owned())),
     }
+}
+
+/// # Errors
+/// A host for which the CA at `directory` would never give the certificate that it is to have. A CA of the operator's own
+/// may certify names without a dot.
+pub fn check_names(
+    table: &Table,
+    certificates: &BTreeMap<String, HostCertificate>,
+    directory: &str,
+) -> Result<(), ConfigError> {
+    let directory = directory.parse::<http::Uri>().unwrap_or_default(); // refused with the section
+    let public = directory.host().is_some_and(|host| {
+        let host = host.to_ascii_lowercase();
+        host == "letsencrypt.org" || host.ends_with(".letsencrypt.org")
+    });
+    for host in table.hosts() {
+        if certificates.get(&host.name) != Some(&HostCertificate::Acme) {
+            continue;
+        }
+        let (place, name) = (host.place.clone(), host.name.clone());
+        // RFC 8738: an order of another type.
+        if name.parse::<Ipv4Addr>().is_ok() {
+            return Err(HostError::Address { place, host: name }.into());
+        }
+        if public && !name.contains('.') {
+            return Err(HostError::Dotless { place, host: name }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Names that always mean this machine (RFC 6761 §6.3); no public CA certifies them.

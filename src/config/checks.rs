@@ -29,16 +29,28 @@ pub fn address(key: &str, value: &str) -> Result<(), ConfigError> {
     })
 }
 
-/// RFC 6454 §6.2: browsers send scheme, host and perhaps port; anything more would never match.
+/// What browsers send, byte for byte: scheme, host in lower case, and a port that is not the scheme's own (RFC 6454 §6.2).
+/// Anything else would never match.
 pub fn origin(key: &'static str, value: &str) -> Result<(), ConfigError> {
     address(key, value)?;
-    match value.split_once("://") {
-        Some((_, rest)) if !rest.contains(['/', '?', '#', '@']) => Ok(()),
-        _ => Err(ConfigError::Origin {
-            key,
-            value: value.to_owned(),
-        }),
+    if serialized(value).as_deref() == Some(value) {
+        return Ok(());
     }
+    Err(ConfigError::Origin {
+        key,
+        value: value.to_owned(),
+    })
+}
+
+fn serialized(origin: &str) -> Option<String> {
+    let uri: http::Uri = origin.parse().ok()?; // the error names the text
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let port = match (scheme, authority.port_u16()) {
+        (_, None) | ("https", Some(443)) | ("http", Some(80)) => String::new(),
+        (_, Some(port)) => format!(":{port}"),
+    };
+    let host = authority.host().to_ascii_lowercase();
+    Some(format!("{scheme}://{host}{port}"))
 }
 
 /// RFC 1123 §2.1. A port does not belong to it.

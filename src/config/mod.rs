@@ -34,7 +34,7 @@ mod table;
 mod types;
 mod user_files;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -64,6 +64,7 @@ pub use routes::{Redirect, Respond, Route, Target};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use signaling::{Signaling, SignalingSecrets};
 pub use store::{S3, Store};
+use table::{Doors, Places};
 pub use table::{HostName, HostRoutes, Place, Table, TableError, TableRoute};
 pub use types::{
     AppName, BuilderKeyHash, Encrypted, REQUEST_ID, StorePrefix, ValueError, subscriber,
@@ -141,7 +142,8 @@ pub enum ConfigError {
     #[error("`{key}` is `{value}`; it has to be an address such as https://host.example")]
     Address { key: String, value: String },
     #[error(
-        "`{key}` is `{value}`; an origin is `https://` and a host, perhaps a port, and nothing more"
+        "`{key}` is `{value}`; an origin is `https://` and a host in lower case, perhaps a port that is not 443, and \
+         nothing more"
     )]
     Origin { key: &'static str, value: String },
     #[error("`apps.{app}.hosts`: `{host}` is not a host name")]
@@ -236,25 +238,24 @@ pub fn load(
     }
     checks::listen("metrics.listen", &file.metrics.listen)?;
     checks::listen("signaling.listen", &file.signaling.listen)?;
-    for origin in file
-        .http
-        .cors_origins
-        .iter()
-        .filter(|origin| *origin != "*")
-    {
-        checks::origin("http.cors_origins", origin)?;
-    }
-    for origin in &file.signaling.allowed_origins {
-        checks::origin("signaling.allowed_origins", origin)?;
-    }
+    origins(&file)?;
     log_filter(&file.log.filter).map_err(ConfigError::Filter)?;
     ranges::check(&file)?;
     if file.drafts.presigned_parts && file.store.kind == file::StoreKind::Filesystem {
         return Err(ConfigError::PresignedDirectory);
     }
     file.deny.check()?;
-    let table = Table::compile(&file.hosts, &places).map_err(Box::new)?;
-    let table = Arc::new(table);
+    let https_listen = match tls {
+        true => file.https.listen.clone(),
+        false => Vec::new(),
+    };
+    let doors = Doors {
+        certificates: &certificates,
+        behind_proxy: file.http.behind_proxy,
+        plain: &http_listen,
+        secure: &https_listen,
+    };
+    let table = Arc::new(table(&file, &places, &doors)?);
     let apps = apps::resolve(file.apps)?;
     table.check_apps(&apps).map_err(Box::new)?;
     if !tls && !file.signaling.plain {
@@ -267,11 +268,7 @@ pub fn load(
         user_files: UserFiles::default(),
         http: file.http,
         http_listen,
-        https_listen: if tls {
-            file.https.listen.clone()
-        } else {
-            Vec::new()
-        },
+        https_listen,
         certificates,
         https: file.https,
         deny: file.deny,
@@ -285,6 +282,29 @@ pub fn load(
         signaling_secrets: file.signaling.secrets(credentials)?,
         signaling: file.signaling,
     })
+}
+
+fn origins(file: &file::File) -> Result<(), ConfigError> {
+    let mut cors = file.http.cors_origins.iter();
+    cors.try_for_each(|origin| match origin.as_str() {
+        "*" => Ok(()),
+        origin => checks::origin("http.cors_origins", origin),
+    })?;
+    let mut signaling = file.signaling.allowed_origins.iter();
+    signaling.try_for_each(|origin| checks::origin("signaling.allowed_origins", origin))
+}
+
+/// What answers for which host and path, as far as it does not depend on the apps.
+fn table(
+    file: &file::File,
+    places: &HashMap<String, Places>,
+    doors: &Doors<'_>,
+) -> Result<Table, ConfigError> {
+    let table = Table::compile(&file.hosts, places).map_err(Box::new)?;
+    table.check_circles(doors).map_err(Box::new)?;
+    table.check_denied(&file.deny).map_err(Box::new)?;
+    certificates::check_names(&table, doors.certificates, &file.acme.directory)?;
+    Ok(table)
 }
 
 /// The sections in which the daemon compares what it started with, option by option.

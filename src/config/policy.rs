@@ -124,7 +124,8 @@ pub enum PolicyError {
     #[error("`cors.origins` is empty; nobody could use the route from another origin")]
     NoOrigin,
     #[error(
-        "`cors.origins` names `{0}`; an origin is `https://` and a host, perhaps a port, and nothing more"
+        "`cors.origins` names `{0}`; an origin is `https://` and a host in lower case, perhaps a port that is not 443, and \
+         nothing more"
     )]
     Origin(String),
     #[error("`cors.credentials` is set, but any origin may come (`*`)")]

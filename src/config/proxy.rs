@@ -159,6 +159,8 @@ pub enum ProxyError {
     Many(usize),
     #[error("`proxy.upstreams` names {0} twice")]
     Twice(UpstreamUrl),
+    #[error("`proxy.upstreams` names {0}, which is a listener of seance itself")]
+    Ourselves(UpstreamUrl),
     #[error("`proxy.{key}` is {value}; it has to be between {least} and {most}")]
     Range {
         key: &'static str,

@@ -98,6 +98,23 @@ impl Default for Redirect {
     }
 }
 
+impl Redirect {
+    /// The location for a request: `below` is what its path has behind the route's, empty or with a `/` in front.
+    pub fn leads_to(&self, below: &str, query: Option<&str>) -> String {
+        if !self.keep_path {
+            return self.location.clone();
+        }
+        let front = self.location.trim_end_matches('/');
+        let slash = if front.is_empty() && !below.starts_with('/') {
+            "/"
+        } else {
+            ""
+        };
+        let mark = if query.is_some() { "?" } else { "" };
+        format!("{front}{slash}{below}{mark}{}", query.unwrap_or_default())
+    }
+}
+
 /// Always the same answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -1,5 +1,7 @@
 //! The compiled route table: which route answers for a host and a path. Pure; proved when the configuration is loaded.
 
+mod circles;
+mod dead;
 mod lookup;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,9 @@ use super::hosts::{Host, Hosts};
 use super::policy::PolicyError;
 use super::proxy::ProxyError;
 use super::routes::{Redirect, Respond, Route, Target};
+use dead::DeadError;
 
+pub use circles::Doors;
 pub use lookup::HostName;
 
 /// Where something was written down.
@@ -95,16 +99,18 @@ pub enum TableError {
         host: String,
         path: String,
     },
-    #[error(
-        "{place}: `{path}` of `{host}` is always answered the same way: `strip_prefix` and `rewrite` do nothing"
-    )]
-    DeadRewrite {
+    #[error("{place}: `{path}` of `{host}`")]
+    Dead {
         place: Place,
         host: String,
         path: String,
+        #[source]
+        source: Box<DeadError>,
     },
-    #[error("{place}: `{path}` of `{host}` redirects to itself for ever")]
-    Loop {
+    #[error(
+        "{place}: `{path}` of `{host}` is redirected for ever: its `location` leads back to it, or to others that do"
+    )]
+    Circle {
         place: Place,
         host: String,
         path: String,
@@ -263,7 +269,6 @@ fn one(host: &str, route: &Route, place: Place) -> Result<TableRoute, TableError
         let path = rewrite.clone();
         return Err(TableError::Path { place, host, path });
     }
-    let rewrites = route.strip_prefix || route.rewrite.is_some();
     if route.strip_prefix && route.rewrite.is_some() {
         return Err(TableError::StripAndRewrite { place, host, path });
     }
@@ -275,10 +280,15 @@ fn one(host: &str, route: &Route, place: Place) -> Result<TableRoute, TableError
             source,
         });
     }
+    if let Err(source) = dead::check(route) {
+        return Err(TableError::Dead {
+            place,
+            host,
+            path,
+            source: Box::new(source),
+        });
+    }
     match &route.to {
-        Target::Redirect(_) | Target::Respond(_) if rewrites => {
-            return Err(TableError::DeadRewrite { place, host, path });
-        }
         Target::Redirect(redirect) => check_redirect(host, route, redirect, &place)?,
         Target::Respond(respond) => check_respond(host, route, respond, &place)?,
         Target::Proxy(proxy) => proxy.check().map_err(|source| TableError::Proxy {
@@ -333,19 +343,6 @@ fn check_redirect(
     let local = location.starts_with('/') && !location.starts_with("//") && address.is_some();
     if !absolute && !local {
         return Err(TableError::Location { place, host, path });
-    }
-    let same_host = local
-        || address
-            .as_ref()
-            .and_then(http::Uri::host)
-            .is_some_and(|target| {
-                target.eq_ignore_ascii_case(&host) && location.starts_with("https")
-            });
-    let target = address.as_ref().map_or("", http::Uri::path);
-    let prefix = route.path.trim_end_matches('/');
-    let below = target.strip_prefix(prefix);
-    if same_host && below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
-        return Err(TableError::Loop { place, host, path });
     }
     Ok(())
 }

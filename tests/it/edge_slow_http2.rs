@@ -100,7 +100,7 @@ fn over_http2_only_the_stream_of_a_stalled_answer_ends() {
     let route = "[[hosts.localhost.routes]]\n";
     let config = format!(
         "[http]\nwrite_timeout_seconds = 1\nidle_timeout_seconds = 1\n[hosts.localhost]\ntls = \"off\"\n\
-         {route}path = \"/files\"\nstrip_prefix = true\nto = {{ files = {{ directory = \"{}\" }} }}\n\
+         {route}path = \"/files\"\nto = {{ files = {{ directory = \"{}\" }} }}\n\
          {route}to = {{ proxy = {{ upstreams = [\"{}\"] }} }}\n",
         files.path().display(),
         upstream.url()

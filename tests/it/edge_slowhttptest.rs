@@ -16,7 +16,7 @@ fn attack(options: &[&str]) -> u64 {
     let route = "[[hosts.localhost.routes]]\n";
     let config = format!(
         "[hosts.localhost]\ntls = \"off\"\n{route}to = \"backend\"\n\
-         {route}path = \"/files\"\nstrip_prefix = true\nto = {{ files = {{ directory = \"{}\" }} }}\n\
+         {route}path = \"/files\"\nto = {{ files = {{ directory = \"{}\" }} }}\n\
          {route}path = \"/proxied\"\nto = {{ proxy = {{ upstreams = [\"{}\"] }} }}\n",
         home.path().display(),
         upstream.url()

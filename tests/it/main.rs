@@ -80,6 +80,8 @@ mod releases_republish;
 mod retention;
 mod route_policies;
 mod routes;
+mod routes_circles;
+mod routes_dead;
 mod signaling_access;
 mod signaling_bus;
 mod signaling_bus_limits;

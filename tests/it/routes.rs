@@ -131,11 +131,7 @@ fn a_table_that_cannot_be_meant_is_refused_with_host_path_and_line() {
         ),
         (
             "{ path = \"/a\", strip_prefix = true, to = { respond = {} } }",
-            &["do nothing"],
-        ),
-        (
-            "{ path = \"/a\", to = { redirect = { location = \"/a/b\" } } }",
-            &["to itself"],
+            &["does nothing"],
         ),
         (
             "{ path = \"/a\", to = { redirect = { location = \"b\" } } }",

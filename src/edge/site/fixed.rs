@@ -10,16 +10,14 @@ pub struct Fixed {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-    /// The beginning of a location that the rest of the path and the query follow.
-    location: Option<String>,
+    /// One whose location depends on the request.
+    keeps: Option<config::Redirect>,
 }
 
 impl Fixed {
     pub fn redirect(redirect: &config::Redirect) -> Fixed {
         let mut headers = HeaderMap::new();
-        let location = redirect.location.trim_end_matches('/');
-        let keep = redirect.keep_path.then(|| location.to_owned());
-        if keep.is_none()
+        if !redirect.keep_path
             && let Ok(location) = HeaderValue::try_from(&redirect.location)
         {
             headers.insert(LOCATION, location);
@@ -29,7 +27,7 @@ impl Fixed {
             status: StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::PERMANENT_REDIRECT),
             headers,
             body: Bytes::new(),
-            location: keep,
+            keeps: redirect.keep_path.then(|| redirect.clone()),
         }
     }
 
@@ -44,7 +42,7 @@ impl Fixed {
             status: StatusCode::from_u16(respond.status).unwrap_or(StatusCode::OK),
             headers,
             body: Bytes::from(respond.body.clone()),
-            location: None,
+            keeps: None,
         }
     }
 
@@ -52,15 +50,8 @@ impl Fixed {
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
-        if let Some(front) = &self.location {
-            let slash = if front.is_empty() && !below.starts_with('/') {
-                "/"
-            } else {
-                ""
-            };
-            let mark = if query.is_some() { "?" } else { "" };
-            let location = format!("{front}{slash}{below}{mark}{}", query.unwrap_or_default());
-            match HeaderValue::try_from(location) {
+        if let Some(redirect) = &self.keeps {
+            match HeaderValue::try_from(redirect.leads_to(below, query)) {
                 Ok(location) => drop(response.headers_mut().insert(LOCATION, location)),
                 Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
             }

@@ -47,7 +47,7 @@ impl Target {
         let routes = |host: &str| {
             let route = format!("[[hosts.\"{host}\".routes]]\n");
             format!(
-                "{route}path = \"/files\"\nstrip_prefix = true\nto = {{ files = {{ directory = \"{}\" }} }}\n\
+                "{route}path = \"/files\"\nto = {{ files = {{ directory = \"{}\" }} }}\n\
                  {route}path = \"/proxied\"\nto = {{ proxy = {{ upstreams = [\"{}\"] }} }}\n{route}to = \"backend\"\n",
                 files.path().display(),
                 upstream.url()
