@@ -8,7 +8,7 @@ use crate::harness::site::write;
 use crate::harness::upstream::{Upstream, ok};
 use crate::harness::{Builder, Daemon};
 
-/// The seconds after which none of its connections was left.
+/// The seconds from the first of its connections to the end of the last.
 fn attack(options: &[&str]) -> u64 {
     let upstream = Upstream::answering(|_| ok(b"fine"));
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -29,15 +29,14 @@ fn attack(options: &[&str]) -> u64 {
     slow.args(&options[..options.len() - 1])
         .stdout(Stdio::null());
     let mut slow = slow.args(["-u", &url]).spawn().expect("slowhttptest runs");
-    let begun = Instant::now();
-    let (mut most, mut held) = (0, Duration::ZERO);
+    let (mut most, mut begun, mut held) = (0, None, Duration::ZERO);
     while slow.try_wait().expect("its state").is_none() {
         assert_eq!(get(daemon.http, "/health/live").status, 200);
         let open = open(&daemon);
         most = most.max(open);
         // Its own probe, and ours.
         if open > 5 {
-            held = begun.elapsed();
+            held = begun.get_or_insert_with(Instant::now).elapsed();
         }
         if open <= 5 && most > 100 {
             // A slow reader may not see its end for hours: what its kernel holds comes first.
