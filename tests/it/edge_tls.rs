@@ -107,6 +107,21 @@ fn a_session_is_resumed_in_either_version_of_tls() {
 }
 
 #[test]
+fn the_cheaper_of_two_strong_ciphers_is_taken_whatever_the_client_prefers() {
+    let daemon = daemon();
+    for version in rustls::ALL_VERSIONS {
+        let mut session = Client::of_version(version)
+            .connect(daemon.https(), "one.localhost")
+            .expect("a session");
+        exchange(&mut session, &live("one.localhost"));
+        let suite = session.conn.negotiated_cipher_suite().expect("a suite");
+        let name = suite.suite().as_str().unwrap_or_default();
+        // The client's own order begins with 256 bits.
+        assert!(name.contains("AES_128_GCM"), "{version:?}: {name}");
+    }
+}
+
+#[test]
 fn a_peer_that_is_slow_with_its_handshake_is_cut() {
     let daemon = Builder::new()
         .config(TWO_HOSTS)
