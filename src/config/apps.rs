@@ -61,10 +61,7 @@ pub fn resolve(mut file: BTreeMap<AppName, file::App>) -> Result<Vec<App>, Confi
 /// One prefix below another would let one app write the other's public files. Case does not tell them apart: not every
 /// file system does.
 fn overlap(one: &StorePrefix, other: &StorePrefix) -> bool {
-    let (one, other) = (
-        one.as_str().to_ascii_lowercase(),
-        other.as_str().to_ascii_lowercase(),
-    );
+    let (one, other) = (one.as_str().to_lowercase(), other.as_str().to_lowercase());
     format!("{one}/").starts_with(&format!("{other}/"))
         || format!("{other}/").starts_with(&format!("{one}/"))
 }

@@ -16,11 +16,13 @@ pub fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<(), ConfigE
     Ok(())
 }
 
-/// Where a service is: scheme and host, perhaps port and path.
+/// Where a service is: scheme and host, perhaps port and path. Paths are put behind it, which a query or a fragment would
+/// swallow.
 pub fn address(key: &str, value: &str) -> Result<(), ConfigError> {
     let parsed = value.parse::<http::Uri>();
     let has_host = parsed.is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
-    if has_host && (value.starts_with("https://") || value.starts_with("http://")) {
+    let has_more = value.contains(['?', '#']);
+    if has_host && !has_more && (value.starts_with("https://") || value.starts_with("http://")) {
         return Ok(());
     }
     Err(ConfigError::Address {

@@ -180,7 +180,8 @@ impl Default for Log {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// `filesystem` keeps objects in the state directory, `s3` in a bucket.
+    /// `filesystem` keeps objects in the state directory, `s3` in a bucket. With `filesystem` a configured bucket is an
+    /// error, so that nobody's releases go to the disk by mistake.
     pub kind: StoreKind,
     /// Directory of the filesystem store; a relative one lies in the state directory.
     pub directory: PathBuf,
@@ -370,8 +371,8 @@ impl Default for Audit {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct App {
-    /// First part of the app's public keys in the store; by default `prod` for the default app, else the app's name.
-    /// Alias for the default app: `SPACES_PATH_PREFIX`.
+    /// First part of the app's public keys in the store, `prod`, `team/branch`; by default `prod` for the default app, else
+    /// the app's name. Alias for the default app: `SPACES_PATH_PREFIX`.
     pub prefix: Option<StorePrefix>,
     /// SHA-256 of the keys that may deploy; several, so that a key can be changed without a gap. `seance key new`
     /// makes a key and prints its hash. Without any, `/deploy` is switched off.
@@ -380,7 +381,7 @@ pub struct App {
     /// prints one.
     pub keys: Vec<BuilderKey>,
     /// Base of the public addresses of the app's files, `https://bucket.sfo3.cdn.digitaloceanspaces.com`.
-    /// Alias for the default app: `SPACES_CDN_ENDPOINT`.
+    /// Alias for the default app: `SPACES_CDN_ENDPOINT`, which means that the store is a bucket.
     pub cdn_endpoint: Option<String>,
     /// Host names on which the app's routes need no `/apps/<name>`.
     pub hosts: Vec<String>,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
+use super::aliases;
 use super::basic_auth::HASHES;
 use super::domains;
 use super::file::File;
@@ -76,6 +77,13 @@ pub enum LayerError {
         line: usize,
         column: usize,
     },
+    #[error("{path}:{line}:{column}: the number at `{key}` is too large")]
+    Number {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        key: String,
+    },
     #[error("{path}:{line}:{column}: {why}")]
     Password {
         path: PathBuf,
@@ -100,17 +108,6 @@ fn did_you_mean(nearest: &Option<String>) -> String {
         .unwrap_or_default()
 }
 
-/// The names of existing deployments and the keys that they stand for.
-const ALIASES: &[(&str, &str)] = &[
-    ("SPACES_ACCESS_KEY_ID", "store.s3.access_key_id"),
-    ("SPACES_SECRET_ACCESS_KEY", "store.s3.secret_access_key"),
-    ("SPACES_BUCKET", "store.s3.bucket"),
-    ("SPACES_REGION", "store.s3.region"),
-    ("SPACES_ENDPOINT", "store.s3.endpoint"),
-    ("SPACES_CDN_ENDPOINT", "apps.default.cdn_endpoint"),
-    ("SPACES_PATH_PREFIX", "apps.default.prefix"),
-];
-
 /// Each can also be given as a file, by the same key with `_file` at its end.
 const SECRETS: &[&str] = &[
     "store.s3.access_key_id",
@@ -119,14 +116,6 @@ const SECRETS: &[&str] = &[
     "signaling.nats.token",
     "signaling.nats.password",
     "acme.eab_hmac_key",
-];
-
-/// Any of these means that the deployment wants the bucket, so that a missing one is an error, never the disk.
-const WANT_S3: &[&str] = &[
-    "SPACES_BUCKET",
-    "SPACES_ENDPOINT",
-    "SPACES_ACCESS_KEY_ID",
-    "SPACES_SECRET_ACCESS_KEY",
 ];
 
 /// The variables of this process that are part of the configuration.
@@ -141,7 +130,7 @@ pub fn environment() -> Environment {
             (name.starts_with("SEANCE_") && !name.starts_with("SEANCE_TEST_"))
                 || name == "PORT"
                 || domains::is_variable(name)
-                || ALIASES.iter().any(|(alias, _)| alias == name)
+                || aliases::is_variable(name)
         })
         .collect()
 }
@@ -172,20 +161,7 @@ pub fn load(
         layers = set(layers, &key, variable, value, keys.kind(node))?;
         given.insert(key);
     }
-    for (alias, key) in ALIASES {
-        let Some(value) = environment.get(*alias).filter(|value| !value.is_empty()) else {
-            continue;
-        };
-        layers = set(layers, key, alias, value, Kind::Text)?;
-        given.insert((*key).to_owned());
-    }
-    if WANT_S3.iter().any(|name| {
-        environment
-            .get(*name)
-            .is_some_and(|value| !value.is_empty())
-    }) {
-        layers = set(layers, "store.kind", "SPACES_BUCKET", "s3", Kind::Text)?;
-    }
+    layers = aliases::add(layers, environment, &mut given)?;
     layers = replace_secrets(layers, &given)?;
     let mut file: File = layers
         .build()
@@ -296,6 +272,17 @@ fn check_table(
                 key: dotted(above, key.get_ref()),
             });
         }
+        if let DeValue::Integer(number) = value.get_ref()
+            && i64::from_str_radix(number.as_str(), number.radix()).is_err()
+        {
+            let (line, column) = position(text, value.span().start);
+            return Err(LayerError::Number {
+                path: path.to_owned(),
+                line,
+                column,
+                key: dotted(above, key.get_ref()),
+            });
+        }
         above.push(key.get_ref().to_string());
         check_value(path, text, value.get_ref(), keys, node, above)?;
         above.pop();
@@ -351,9 +338,9 @@ fn unknown_variable(variable: &str, key: &[String], keys: &Keys) -> LayerError {
     }
 }
 
-type Layers = config::ConfigBuilder<config::builder::DefaultState>;
+pub type Layers = config::ConfigBuilder<config::builder::DefaultState>;
 
-fn set(
+pub fn set(
     layers: Layers,
     key: &str,
     variable: &str,

@@ -1,6 +1,7 @@
 //! What the operator wants: read once from defaults, file and environment, and typed, so that nobody validates again.
 
 mod acme;
+mod aliases;
 mod apps;
 mod at_start;
 mod basic_auth;
@@ -107,11 +108,20 @@ pub enum ConfigError {
     Table(#[from] Box<TableError>),
     #[error(transparent)]
     UserFile(#[from] UserFileError),
+    #[error(
+        "SPACES_BUCKET is required (or `store.s3.bucket`): the store is S3, by `store.kind` or by another `SPACES_…` variable"
+    )]
+    NoBucket,
     #[error("{variable} is required (or `{key}`, or `{key}_file`): the store is S3")]
-    Required {
+    NoCredential {
         variable: &'static str,
         key: &'static str,
     },
+    #[error(
+        "`{key}` is set, but `store.kind` is `filesystem`, so releases would go to the disk; `store.kind` has to be `s3`, \
+         or `{key}` has to go"
+    )]
+    UnusedBucket { key: &'static str },
     #[error(
         "`drafts.presigned_parts` is set, but only a bucket takes parts by signed URLs (`store.kind = \"s3\"`)"
     )]
@@ -139,7 +149,9 @@ pub enum ConfigError {
         least: u64,
         most: u64,
     },
-    #[error("`{key}` is `{value}`; it has to be an address such as https://host.example")]
+    #[error(
+        "`{key}` is `{value}`; it has to be an address such as https://host.example, without query and fragment"
+    )]
     Address { key: String, value: String },
     #[error(
         "`{key}` is `{value}`; an origin is `https://` and a host in lower case, perhaps a port that is not 443, and \

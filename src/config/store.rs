@@ -59,9 +59,33 @@ impl S3 {
     }
 }
 
+/// The first option that makes no sense without a bucket.
+fn of_bucket(s3: &file::S3) -> Option<&'static str> {
+    let options = [
+        ("store.s3.bucket", s3.bucket.is_some()),
+        ("store.s3.endpoint", s3.endpoint.is_some()),
+        ("store.s3.access_key_id", s3.access_key_id.is_some()),
+        (
+            "store.s3.access_key_id_file",
+            s3.access_key_id_file.is_some(),
+        ),
+        ("store.s3.secret_access_key", s3.secret_access_key.is_some()),
+        (
+            "store.s3.secret_access_key_file",
+            s3.secret_access_key_file.is_some(),
+        ),
+    ];
+    let mut set = options.into_iter().filter(|(_, is_set)| *is_set);
+    set.next().map(|(key, _)| key)
+}
+
 /// Relative secret files lie in the credentials directory, when there is one.
 pub fn resolve(file: file::Store, credentials: Option<&Path>) -> Result<Store, ConfigError> {
     if file.kind == StoreKind::Filesystem {
+        // Also where the kind was said: generated files say it always.
+        if let Some(key) = of_bucket(&file.s3) {
+            return Err(ConfigError::UnusedBucket { key });
+        }
         return Ok(Store::Filesystem {
             directory: file.directory,
         });
@@ -75,15 +99,12 @@ pub fn resolve(file: file::Store, credentials: Option<&Path>) -> Result<Store, C
             Some(directory) => directory.join(path),
             None => path,
         })),
-        (None, None) => Err(ConfigError::Required { variable, key }),
+        (None, None) => Err(ConfigError::NoCredential { variable, key }),
     };
     if let Some(endpoint) = &s3.endpoint {
         checks::address("store.s3.endpoint", endpoint)?;
     }
-    let bucket = s3.bucket.ok_or(ConfigError::Required {
-        variable: "SPACES_BUCKET",
-        key: "store.s3.bucket",
-    })?;
+    let bucket = s3.bucket.ok_or(ConfigError::NoBucket)?;
     for (key, text) in [
         ("store.s3.bucket", &bucket),
         ("store.s3.region", &s3.region),

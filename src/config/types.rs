@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The name of a request in the log and the audit: set on the request for the handlers, on the answer for the client.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,7 +40,8 @@ const RESERVED: &[&str] = &[
 #[serde(try_from = "String")]
 pub struct AppName(#[schemars(with = "String")] String);
 
-/// The first part of every public key of an app in the store: `prod`, `dev`, `staging`, `team/branch`.
+/// The first part of every public key of an app in the store: `prod`, `dev`, `staging`, `team/branch`. Free text in
+/// Unicode normalisation form C, as far as a path of a release is; slashes around it do not belong to it.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -56,11 +58,11 @@ pub enum ValueError {
     #[error("`{0}` is not an app name: 1 to {APP_NAME_MOST} lower-case letters, digits and `-`")]
     AppName(String),
     #[error(
-        "`{0}` is not a store prefix: up to {PREFIX_MOST} letters, digits, `-`, `_` and `.`, in parts separated by `/`, \
-         none of them `.`, `..` or `.seance`"
+        "`{0}` is not a store prefix: 1 to {PREFIX_MOST} bytes without `\\` and control characters, in parts separated by \
+         `/`, none of them empty, `.`, `..` or `.seance`"
     )]
     StorePrefix(String),
-    #[error("the store prefix `{0}` begins like a route of seance ({routes})", routes = RESERVED.join(", "))]
+    #[error("the store prefix `{0}` begins like a route of seance, which would hide its files ({routes})", routes = RESERVED.join(", "))]
     ReservedPrefix(String),
     #[error(
         "`{0}` is not the SHA-256 of a builder key: 64 hexadecimal digits (`seance key new` prints one)"
@@ -114,24 +116,22 @@ impl StorePrefix {
 impl TryFrom<String> for StorePrefix {
     type Error = ValueError;
 
-    fn try_from(prefix: String) -> Result<StorePrefix, ValueError> {
-        let part_fits = |part: &str| {
-            !part.is_empty()
-                && !matches!(part, "." | "..")
-                && !part.eq_ignore_ascii_case(".seance")
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        };
+    fn try_from(text: String) -> Result<StorePrefix, ValueError> {
+        let prefix: String = text.trim_matches('/').nfc().collect();
+        let part_fits =
+            |part: &str| !matches!(part, "" | "." | "..") && !part.eq_ignore_ascii_case(".seance");
+        // XML cannot carry the two noncharacters, and an S3 listing is XML.
+        let has_odd = prefix
+            .contains(|c: char| c.is_control() || matches!(c, '\\' | '\u{fffe}' | '\u{ffff}'));
         let first = prefix.split('/').next().unwrap_or_default();
         if RESERVED.contains(&first) {
-            return Err(ValueError::ReservedPrefix(prefix));
+            return Err(ValueError::ReservedPrefix(text));
         }
-        let fits = prefix.len() <= PREFIX_MOST && prefix.split('/').all(part_fits);
+        let fits = prefix.len() <= PREFIX_MOST && !has_odd && prefix.split('/').all(part_fits);
         if fits {
             Ok(StorePrefix(prefix))
         } else {
-            Err(ValueError::StorePrefix(prefix))
+            Err(ValueError::StorePrefix(text))
         }
     }
 }

@@ -14,6 +14,7 @@ mod audit;
 mod basic_auth;
 mod channels;
 mod config;
+mod config_store;
 mod contracts;
 mod daemon_lifecycle;
 mod deny;
