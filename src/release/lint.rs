@@ -27,6 +27,10 @@ pub enum Finding {
     NoFiles,
     #[error("names `{0}`, which is not published")]
     Missing(String),
+    #[error(
+        "names `{0}`, which lies above `releases/`, so that clients of `/updates/` do not find it"
+    )]
+    Above(String),
     #[error("says that `{name}` has {says} bytes; it has {actual}")]
     Size {
         name: String,
@@ -131,6 +135,10 @@ fn check<'a>(
         let Some(target) = manifest::resolve(path, &named.url) else {
             continue;
         };
+        if manifest::leaves_updates(path, &named.url) {
+            findings.push(Finding::Above(named.url.clone()));
+            continue;
+        }
         match file(&target) {
             None => findings.push(Finding::Missing(named.url.clone())),
             Some(found) => compare(named, found, &mut findings),

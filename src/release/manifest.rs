@@ -310,6 +310,26 @@ pub fn resolve(manifest: &ReleasePath, url: &str) -> Option<String> {
     Some(normalised(&segments.join("/")).into_owned())
 }
 
+/// Whether a client that has `manifest` from `/updates/`, which is `releases/` alone, looks for `url` above that: what
+/// [`resolve`] finds there is not where the client asks.
+pub fn leaves_updates(manifest: &ReleasePath, url: &str) -> bool {
+    let Some(name) = manifest.as_str().strip_prefix("releases/") else {
+        return false;
+    };
+    let mut depth = name.matches('/').count();
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let url = percent_decode_str(url).decode_utf8_lossy();
+    for segment in url.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    false
+}
+
 /// The published path that `url` means: beside `manifest`, or as a whole address that ends like one of ours. Of another
 /// server's file that is called the same it says so too.
 pub fn published(

@@ -116,6 +116,32 @@ fn names_are_resolved_beside_their_manifest() {
 }
 
 #[test]
+fn names_that_climb_above_the_feed_are_told_apart() {
+    for (manifest, url, leaves) in [
+        ("releases/win/latest.yml", "../Setup-1.exe", false),
+        ("releases/win/latest.yml", "../../other/Setup-1.exe", true),
+        (
+            "releases/win/latest.yml",
+            "..%2F../releases/win/Setup-1.exe",
+            true,
+        ),
+        (
+            "releases/win/latest.yml",
+            "sub/../../mac/Setup-1.exe",
+            false,
+        ),
+        ("releases/latest.yml", "../Setup-1.exe", true),
+        ("test/latest.yml", "../other/Setup-1.exe", false),
+    ] {
+        assert_eq!(
+            leaves_updates(&path(manifest), url),
+            leaves,
+            "{manifest} {url}"
+        );
+    }
+}
+
+#[test]
 fn whole_addresses_of_ours_are_known() {
     let manifest = path("releases/latest.json");
     let is_published = |path: &str| path == "releases/mac/My App-1.zip";
