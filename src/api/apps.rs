@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::Api;
 use super::error::ApiError;
-use crate::config;
+use crate::config::{self, HostName};
 
 pub struct Apps {
     /// The default app first.
@@ -33,14 +33,10 @@ impl Apps {
         self.all.iter().find(|app| app.name.as_str() == name)
     }
 
-    /// The app of a host, port or not.
+    /// The app of a host, in any of its spellings, port or not.
     fn on_host(&self, host: &str) -> Option<&Arc<config::App>> {
-        let name = host
-            .rsplit_once(':')
-            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-            .map_or(host, |(name, _)| name);
-        self.by_host
-            .get(&name.to_ascii_lowercase())
+        let name = HostName::parse(host);
+        name.and_then(|name| self.by_host.get(name.as_str()))
             .or_else(|| self.all.first())
     }
 

@@ -104,7 +104,9 @@ pub struct Warning {
     message: String,
 }
 
+/// What is mistyped here would publish to more than was meant.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 struct DeployQuery {
     /// Replace the bytes of files whose names carry a version.
     #[serde(default)]
@@ -150,7 +152,7 @@ async fn deploy(
 ) -> Result<Response, ApiError> {
     // All of this before the body is polled: hyper asks for it (100 Continue) with the first poll.
     caller.may(Scope::Publish)?;
-    let Query(query) = query.map_err(|_| ApiError::Query)?;
+    let Query(query) = query?;
     let encoding = encoding(request.headers())?;
     check_length(request.headers(), api.deploy.max_body_bytes)?;
     let order = Order {

@@ -105,7 +105,7 @@ async fn diff(
     query: Result<Query<DiffQuery>, QueryRejection>,
 ) -> Result<Json<DiffAnswer>, ApiError> {
     caller.may(Scope::Read)?;
-    let Query(DiffQuery { from, to }) = query.map_err(|_| ApiError::Query)?;
+    let Query(DiffQuery { from, to }) = query?;
     let diff = api.releases.diff(&caller.app.prefix, from, to).await?;
     let count = |wanted| {
         let changes = diff.changes.iter();

@@ -222,7 +222,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// This description
 #[utoipa::path(get, path = "/openapi.json", tag = "docs", operation_id = "openapi", responses(
-    (status = 200, content_type = "application/json", body = Object)))]
+    (status = 200, content_type = "application/json", body = Object,
+        example = json!({"openapi": "3.1.0", "info": {"title": "seance", "version": "1.0.0"}, "paths": {}}))))]
 async fn openapi() -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),

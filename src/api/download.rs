@@ -163,7 +163,7 @@ async fn catalog(api: &Api, app: &config::App) -> Result<Arc<Catalog>, ApiError>
 }
 
 fn format(query: Result<Query<Wanted>, QueryRejection>) -> Result<Option<Format>, ApiError> {
-    let Query(Wanted { format }) = query.map_err(|_| ApiError::Query)?;
+    let Query(Wanted { format }) = query?;
     match format {
         Some(format) => Format::of_word(&format).map(Some).ok_or(ApiError::Query),
         None => Ok(None),

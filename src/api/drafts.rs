@@ -136,7 +136,7 @@ async fn show(
 #[utoipa::path(delete, path = "/api/drafts/{id}", tag = "drafts", operation_id = "deleteDraft",
     params(("id" = String, Path, description = "The draft")),
     security(("builderKey" = []), ("bearer" = [])), responses(
-    (status = 204), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    (status = 204), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -276,7 +276,7 @@ async fn part_url(
 #[utoipa::path(post, path = "/api/drafts/{id}/uploads/{upload}/complete", tag = "drafts", operation_id = "completeUpload",
     params(("id" = String, Path, description = "The draft"), ("upload" = String, Path, description = "The upload")),
     security(("builderKey" = []), ("bearer" = [])), responses(
-    (status = 200, body = CompleteResponse), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 200, body = CompleteResponse), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
     (status = 409, body = ErrorBody, description = "Parts are missing",
         example = json!({"error": "Parts are missing", "missingParts": [2, 7], "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
     (status = 422, body = ErrorBody, description = "The parts do not have the declared SHA-256; all are to be sent again"),

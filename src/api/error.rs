@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -52,6 +52,10 @@ pub enum ApiError {
     MethodNotAllowed,
     #[error("Invalid query")]
     Query,
+    #[error("Invalid query")]
+    Parameters(#[from] QueryRejection),
+    #[error("Invalid query")]
+    Parameter { name: String },
     #[error("The version is not a semantic version")]
     Version,
     #[error("Missing builder key")]
@@ -151,6 +155,8 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             ApiError::Query
+            | ApiError::Parameters(_)
+            | ApiError::Parameter { .. }
             | ApiError::Version
             | ApiError::Value { .. }
             | ApiError::IdempotencyKey
@@ -220,6 +226,12 @@ impl ApiError {
             }
             ApiError::TooLarge { limit_bytes } => {
                 json!({ "error": self.to_string(), "limitBytes": limit_bytes })
+            }
+            ApiError::Parameters(rejection) => {
+                json!({ "error": self.to_string(), "message": rejection.body_text() })
+            }
+            ApiError::Parameter { name } => {
+                json!({ "error": self.to_string(), "message": format!("there is no parameter `{name}` here") })
             }
             ApiError::Body(rejection) => {
                 json!({ "error": self.to_string(), "message": rejection.body_text() })

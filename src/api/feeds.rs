@@ -132,7 +132,7 @@ async fn tauri(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Path(client) = path.map_err(|_| ApiError::NotFound)?;
-    let Query(query) = query.map_err(|_| ApiError::Query)?;
+    let Query(query) = query?;
     let current = parse_version(&client.version).ok_or(ApiError::Version)?;
     let (request, _) = request.into_parts();
     let tree = known_tree(&api, &app)?;
@@ -217,7 +217,7 @@ async fn squirrel_mac(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Path(MacClient { arch, version }) = path.map_err(|_| ApiError::NotFound)?;
-    let Query(MacQuery { channel }) = query.map_err(|_| ApiError::Query)?;
+    let Query(MacQuery { channel }) = query?;
     let arch = Arch::of_word(&arch).ok_or(ApiError::NotFound)?;
     let current = parse_version(&version).ok_or(ApiError::Version)?;
     let (request, _) = request.into_parts();

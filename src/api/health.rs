@@ -303,7 +303,7 @@ async fn ping() -> Response {
     (status = 200, body = Echo),
     (status = 400, body = ErrorBody, description = "A query that is not UTF-8")))]
 async fn echo(query: Result<Query<EchoQuery>, QueryRejection>) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|_| ApiError::Query)?;
+    let Query(query) = query?;
     Ok(answer(
         true,
         Echo {

@@ -35,6 +35,10 @@ pub struct Listed {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({"record": 42, "id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "kind": "deploy",
+    "timestamp": "2026-11-21T01:40:03.000Z", "key": "0123abcd", "address": "203.0.113.9", "files": 1, "removed": 0,
+    "bytes": 19, "versions": ["1.4.0"], "changes": [{"path": "releases/version.json", "size": 19,
+        "sha256": "…64 hexadecimal digits…", "unchanged": false}], "removals": [], "spreads": []}))]
 pub struct Shown {
     #[serde(flatten)]
     listed: Listed,

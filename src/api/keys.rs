@@ -26,6 +26,8 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"keys": [{"fingerprint": "0123abcd", "name": "ci", "scopes": ["publish"],
+    "paths": ["releases/win32-x64/"], "expires": "2027-01-01T00:00:00.000Z", "source": "log", "state": "active"}]}))]
 struct KeyList {
     keys: Vec<ListedKey>,
 }
@@ -151,8 +153,8 @@ async fn add(
 #[utoipa::path(delete, path = "/api/keys/{fingerprint}", tag = "keys", operation_id = "revokeKey",
     params(("fingerprint" = String, Path, description = "Eight hexadecimal digits")),
     security(("builderKey" = []), ("bearer" = [])), responses(
-    (status = 200, body = Commanded), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
-    (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "It is the caller's own, or revoked"),
+    (status = 200, body = Commanded), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+    (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "It is the caller's own, or revoked"),
     (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn revoke(
     State(api): State<Arc<Api>>,

@@ -28,10 +28,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,9 @@ use crate::release::Releases;
 use crate::signaling::Signaling;
 use crate::store::Store;
 use crate::tasks::Tasks;
+
+/// Characters of a parameter's name in an answer.
+const PARAMETER_MOST: usize = 64;
 
 /// What the routes need; made anew for each configuration.
 pub struct State {
@@ -129,10 +133,15 @@ pub fn with_failures(router: Router) -> Answering {
     Arc::new(move |request| Box::pin(error::finish(router.clone(), request)))
 }
 
+/// To the layer any OPTIONS is a preflight; what is none is answered like any other method.
 fn with_cors(answering: Answering, cors: &CorsLayer) -> Answering {
+    let plain = answering.clone();
     let service = service_fn(move |request| answering(request).map(Ok::<_, Infallible>));
     let service = cors.layer(service);
-    Arc::new(move |request| {
+    Arc::new(move |request: Request| {
+        if request.method() == Method::OPTIONS && !is_preflight(request.headers()) {
+            return plain(request);
+        }
         let answered = service.clone().oneshot(request);
         Box::pin(answered.map(|answered| answered.unwrap_or_else(|e| match e {})))
     })
@@ -154,13 +163,37 @@ fn app_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(deploy::routes())
         .merge(download::routes())
         .merge(feeds::routes())
-        .merge(prune::routes())
         .merge(diff::routes())
+        .merge(commands())
+        .merge(updates::routes())
+}
+
+/// What changes an app by its body alone.
+fn commands() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .merge(prune::routes())
         .merge(releases::routes())
         .merge(republish::routes())
         .merge(drafts::routes())
         .merge(keys::routes())
-        .merge(updates::routes())
+        .route_layer(from_fn(without_parameters))
+}
+
+/// Refuses orders in the query, which nobody would obey: `?dryRun=true` beside a body that does not say so.
+async fn without_parameters(request: Request, next: Next) -> Result<Response, ApiError> {
+    let query = request.uri().query().unwrap_or_default();
+    if request.method().is_safe() || query.is_empty() {
+        return Ok(next.run(request).await);
+    }
+    let name = query.split(['=', '&']).next().unwrap_or_default();
+    let name = name.chars().take(PARAMETER_MOST).collect();
+    Err(ApiError::Parameter { name })
+}
+
+/// What a browser asks before a request (Fetch §3.3.2).
+fn is_preflight(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 async fn not_found() -> ApiError {

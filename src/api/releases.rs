@@ -52,6 +52,9 @@ struct ListQuery {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({"releases": [{"record": 42, "id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "kind": "deploy",
+    "timestamp": "2026-11-21T01:40:03.000Z", "key": "0123abcd", "address": "203.0.113.9", "files": 3, "removed": 0,
+    "bytes": 104857600, "versions": ["1.4.0"]}], "before": 42}))]
 struct List {
     /// The newest first.
     releases: Vec<Listed>,
@@ -152,7 +155,7 @@ async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<List>, ApiError> {
     caller.may(Scope::Read)?;
-    let Query(query) = query.map_err(|_| ApiError::Query)?;
+    let Query(query) = query?;
     let limit = query.limit.unwrap_or(LISTED).clamp(1, LISTED_MOST);
     let history = api
         .releases

@@ -190,7 +190,7 @@ async fn turn(
     query: Result<Query<TurnQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|_| ApiError::Query)?;
+    let Query(query) = query?;
     let user = query.user.unwrap_or_else(|| "peer".to_owned());
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if user.is_empty() || user.len() > 64 || !user.bytes().all(fits) {

@@ -48,7 +48,7 @@ struct Flat {
 struct OfPlatform {
     /// A directory of `releases/`, such as `darwin-arm64`
     platform: String,
-    /// `latest-mac.yml`, `Seance-1.2.0-arm64.dmg`
+    /// `latest-mac.yml`, `Seance-1.2.0-arm64.dmg`, `nsis-web/Setup-1.2.0.exe`
     file: String,
 }
 
@@ -56,7 +56,7 @@ struct OfPlatform {
 ///
 /// The published `releases/version.json`.
 #[utoipa::path(get, path = "/updates/api/version.json", tag = "updates", operation_id = "version", responses(
-    (status = 200, content_type = "application/json", body = Object, headers(("ETag" = String))),
+    (status = 200, content_type = "application/json", body = Object, headers(("ETag" = String)), example = json!({"version": "1.4.0"})),
     (status = 304, description = "Unchanged"),
     (status = 404, body = ErrorBody, example = json!({"error": "Manifest not found", "id": "0199d3a7c1f07b6e8a52e4f06d1c9b7e"})),
     (status = 503, body = ErrorBody, description = "The store is away, and it is not known here")))]
@@ -98,12 +98,12 @@ async fn flat(
 
 /// A manifest or another file of a platform
 ///
-/// The published `releases/<platform>/<file>`. Manifests come from memory, also while the store is away
+/// The published `releases/<platform>/<file>`, which may lie in directories of its own. Manifests come from memory, also while the store is away
 /// (`X-Seance-Stale` then tells the seconds since it was last seen); `any-mac.yml` is the one of all channels that has the
 /// highest version. Other files take `Range`, with several ranges as
 /// `multipart/byteranges` in the order of the request, as electron-updater's differential downloads want them; whole
 /// downloads may be sent on to the CDN.
-#[utoipa::path(get, path = "/updates/{platform}/{file}", tag = "updates", operation_id = "platformFile", params(OfPlatform), responses(
+#[utoipa::path(get, path = "/updates/{platform}/{*file}", tag = "updates", operation_id = "platformFile", params(OfPlatform), responses(
     (status = 200, content_type = "application/octet-stream", body = Vec<u8>, description = "The file"),
     (status = 206, description = "The ranges that were asked for"),
     (status = 302, description = "The file is at the CDN"),

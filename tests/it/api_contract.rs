@@ -211,6 +211,38 @@ fn every_operation_has_an_id_a_tag_and_an_answer() {
 }
 
 #[test]
+fn every_success_in_json_has_an_example() {
+    let document = document();
+    let mut seen = 0;
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let responses = operation["responses"].as_object().expect("responses");
+            for (status, response) in responses
+                .iter()
+                .filter(|(status, _)| status.starts_with('2'))
+            {
+                let content = &response["content"]["application/json"];
+                if content.is_null() {
+                    continue;
+                }
+                let schema = match content["schema"]["$ref"].as_str() {
+                    Some(named) => document.pointer(named.trim_start_matches('#')),
+                    None => Some(&content["schema"]),
+                };
+                let example = schema.and_then(|schema| schema.get("example"));
+                let example = content.get("example").or(example);
+                assert!(
+                    example.is_some_and(Value::is_object),
+                    "{method} {path} {status}"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
 fn the_documentation_is_a_page_without_foreign_parts() {
     let daemon = Builder::new().start();
     for path in ["/ui", "/ui/", "/api/docs"] {
@@ -328,6 +360,33 @@ fn only_configured_origins_may_read_answers() {
             .all(|(name, _)| !name.starts_with("access-control-")),
         "{answer:?}"
     );
+}
+
+#[test]
+fn an_options_that_is_no_preflight_is_a_method_like_any_other() {
+    let daemon = Builder::new()
+        .config("[http]\ncors_origins = [\"https://app.example\"]\n")
+        .start();
+    for (path, fields, status, allow) in [
+        ("/nope", &[][..], 404, None),
+        ("/health", &[], 405, Some("GET,HEAD")),
+        (
+            "/health",
+            &[("Origin", "https://app.example")],
+            405,
+            Some("GET,HEAD"),
+        ),
+        (
+            "/deploy",
+            &[("Access-Control-Request-Method", "POST")],
+            405,
+            Some("POST"),
+        ),
+    ] {
+        let answer = request(daemon.http, "OPTIONS", path, fields, b"");
+        let found = (answer.status, answer.header("allow"));
+        assert_eq!(found, (status, allow), "{path} {fields:?}");
+    }
 }
 
 #[test]

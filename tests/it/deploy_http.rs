@@ -297,3 +297,33 @@ fn another_app_deploys_under_its_name_and_on_its_host() {
     assert_eq!(status("/second/releases/by-host.txt"), 200);
     assert_eq!(status("/updates/by-host.txt"), 404);
 }
+
+#[test]
+fn a_parameter_that_nothing_reads_is_refused_by_its_name() {
+    let daemon = Builder::new().start();
+    let key = daemon.builder_key();
+    let headers = [
+        ("X-Builder-Key", key.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let files = body(&[("releases/n.txt", b"1")]);
+    for (method, path, body, name) in [
+        ("POST", "/deploy?forse=true", &files[..], "forse"),
+        ("POST", "/deploy?force=true&rolout=10", &files, "rolout"),
+        ("POST", "/apps/default/deploy?rolout=10", &files, "rolout"),
+        ("POST", "/api/releases/prune?dryRun=true", b"{}", "dryRun"),
+        ("POST", "/api/releases/rollback?to=1", b"{\"to\":1}", "to"),
+        ("POST", "/api/drafts/x/publish?rollout=10", b"{}", "rollout"),
+        ("DELETE", "/apps/default/api/drafts/x?dry", b"", "dry"),
+    ] {
+        let answer = request(daemon.http, method, path, &headers, body);
+        refused(&answer, 400, "Invalid query");
+        let message = answer.json()["message"].to_string();
+        assert!(message.contains(&format!("`{name}`")), "{path}: {message}");
+    }
+    assert_eq!(get(daemon.http, "/updates/n.txt").status, 404);
+    let list = request(daemon.http, "GET", "/api/releases?limit=1", &headers, b"");
+    assert_eq!(list.status, 200, "{}", list.text());
+    let deployed = request(daemon.http, "POST", "/deploy?force=true", &headers, &files);
+    assert_eq!(deployed.status, 200, "{}", deployed.text());
+}

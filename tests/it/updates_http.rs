@@ -135,7 +135,10 @@ fn what_is_absent_is_404() {
         ("/updates/win32-x64/latest.yml", "Manifest not found"),
         ("/updates/latest-linux.yml", "Manifest not found"),
         ("/updates/darwin-arm64/none.zip", "Not found"),
-        ("/updates/darwin-arm64/../version.json", "Not found"),
+        (
+            "/updates/darwin-arm64/../version.json",
+            "Manifest not found",
+        ),
         ("/updates/%2e%2e/version.json", "Manifest not found"),
         ("/updates/%ff/x", "Not found"),
         ("/prod/none", "Not found"),
@@ -314,4 +317,58 @@ fn the_last_known_manifests_are_served_while_the_bucket_is_away() {
         ),
         (Some("degraded"), Some("unreachable"))
     );
+}
+
+#[test]
+fn a_host_with_the_dot_of_the_root_is_the_same_host() {
+    let config = "[apps.other]\nhosts = [\"other.example\"]\n";
+    let daemon = daemon(config);
+    let file = [("releases/n.txt", &b"default"[..])];
+    publish(&daemon, &file);
+    for (host, status) in [
+        ("elsewhere.example", 200),
+        ("other.example", 404),
+        ("other.example.", 404),
+        ("OTHER.example.:3000", 404),
+    ] {
+        let answer = with(daemon.http, "/updates/n.txt", &[("Host", host)]);
+        assert_eq!(answer.status, status, "{host}");
+    }
+}
+
+#[test]
+fn names_relative_to_a_manifest_lead_to_files_or_are_told_of() {
+    let daemon = daemon("");
+    let manifest =
+        b"version: 1.0.0\nfiles:\n- url: sub/Setup-1.0.0.exe\n- url: ../../other/Setup-1.0.0.exe\n";
+    let files: Vec<serde_json::Value> = [
+        ("releases/win/latest.yml", &manifest[..]),
+        ("releases/a/b/latest.yml", b"version: 1.0.0\nfiles: []\n"),
+        ("releases/win/sub/Setup-1.0.0.exe", b"exe"),
+        ("other/Setup-1.0.0.exe", b"exe"),
+    ]
+    .map(|(path, content)| json!({ "path": path, "content": base64_simd::STANDARD.encode_to_string(content) }))
+    .into();
+    let headers = [
+        ("X-Builder-Key", "secret"),
+        ("Content-Type", "application/json"),
+    ];
+    let body = json!({ "files": files }).to_string();
+    let answer = request(daemon.http, "POST", "/deploy", &headers, body.as_bytes());
+    let warnings = answer.json()["warnings"].to_string();
+    assert!(
+        warnings.contains("names `../../other/Setup-1.0.0.exe`, which lies above `releases/`")
+            && !warnings.contains("which is not published"),
+        "{warnings}"
+    );
+    for (path, content) in [
+        ("win/latest.yml", &manifest[..]),
+        ("a/b/latest.yml", b"version: 1.0.0\nfiles: []\n"),
+        ("win/sub/Setup-1.0.0.exe", b"exe"),
+    ] {
+        for root in ["", "/apps/default"] {
+            let path = format!("{root}/updates/{path}");
+            assert_eq!(get(daemon.http, &path).body, content, "{path}");
+        }
+    }
 }

@@ -38,6 +38,10 @@ pub struct Opened {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({"id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "created": "2026-11-21T01:40:03.000Z",
+    "expires": "2026-11-28T01:40:03.000Z", "partBytes": 8388608, "presignedParts": false, "files": [
+        {"path": "releases/linux-x64/Seance-1.4.0.AppImage", "size": 16777216, "sha256": "…64 hexadecimal digits…",
+            "job": "linux-x64", "state": "missing", "upload": "…its SHA-256…-16777216", "missingParts": [2]}]}))]
 pub struct DraftState {
     id: String,
     /// RFC 3339, UTC.
@@ -157,6 +161,11 @@ pub struct PublishRequest {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "success": true, "filesDeployed": 1,
+    "files": [{"path": "releases/version.json", "url": "https://cdn.example.com/prod/releases/version.json", "size": 19,
+        "sha256": "…64 hexadecimal digits…", "sha512": "…128 hexadecimal digits…"}],
+    "timestamp": "2026-11-21T01:40:03.000Z", "id": "0199d3a7-c1f0-7b6e-8a52-e4f06d1c9b7e", "warnings": [], "record": 42}))]
 pub struct PublishResponse {
     #[serde(flatten)]
     pub deploy: DeployResponse,
