@@ -112,6 +112,12 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How many files, for a person.
+fn files(count: u64) -> String {
+    let noun = if count == 1 { "file" } else { "files" };
+    format!("{count} {noun}")
+}
+
 #[expect(clippy::print_stdout, reason = "the output of a command")]
 fn print(text: &str) {
     print!("{text}");

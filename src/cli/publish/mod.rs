@@ -30,6 +30,7 @@ use self::mapping::names::this_machine;
 use self::progress::Progress;
 use self::resume::Memory;
 use super::client::{Client, ClientError, Content, Opening};
+use super::files;
 use crate::release::ReleaseId;
 
 #[derive(Args)]
@@ -278,10 +279,11 @@ fn told(outcome: &Value) -> String {
             text(&finding["message"])
         ));
     }
-    if let Some(files) = outcome["files"].as_u64() {
+    if let Some(count) = outcome["files"].as_u64() {
         let (bytes, sent) = (size(&outcome["bytes"]), &outcome["sent"]);
         lines.push(format!(
-            "{files} files, {bytes}; {} of them, {}, had to be sent",
+            "{}, {bytes}; {} of them, {}, had to be sent",
+            files(count),
             sent["files"],
             size(&sent["bytes"])
         ));

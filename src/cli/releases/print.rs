@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::cli::files;
+
 pub fn table(answer: &Value) -> String {
     let mut text = format!(
         "{:>7}  {:<24}  {:<12}  {:>6}  {:>14}  {:<10}  {}\n",
@@ -71,18 +73,19 @@ pub fn pruned(answer: &Value) -> String {
     };
     let _infallible = writeln!(
         text,
-        " {} files, {} bytes",
-        answer["files"], answer["bytes"]
+        " {}, {} bytes",
+        files(answer["files"].as_u64().unwrap_or(0)),
+        answer["bytes"]
     );
     for version in list("versions") {
         let word = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
         let _infallible = writeln!(
             text,
-            "- {} {} {} ({} files, {} bytes)",
+            "- {} {} {} ({}, {} bytes)",
             word("platform"),
             word("channel"),
             word("version"),
-            version["files"],
+            files(version["files"].as_u64().unwrap_or(0)),
             version["bytes"]
         );
     }
