@@ -26,6 +26,19 @@ pub struct Corrupt {
     pub cause: io::Error,
 }
 
+/// zstd that a decoder of bounded memory cannot undo.
+#[derive(Debug, thiserror::Error)]
+#[error("it needs a window above {} MiB", 1 << (ZSTD_WINDOW_LOG - 20))]
+struct Window;
+
+/// zstd names this one by words alone.
+fn named(cause: io::Error) -> io::Error {
+    match cause.to_string().contains("requires too much memory") {
+        true => io::Error::other(Window),
+        false => cause,
+    }
+}
+
 impl Encoding {
     /// Reads a `Content-Encoding` of one coding (RFC 9110 §8.4); none if it is not a known one.
     pub fn parse(header: &str) -> Option<Self> {
@@ -87,7 +100,7 @@ impl<R: Read> Read for Decompressed<R> {
             Decoder::Gzip(decoder) => (Encoding::Gzip, decoder.read(buffer), decoder.get_ref()),
             Decoder::Zstd(decoder) => (
                 Encoding::Zstd,
-                decoder.read(buffer),
+                decoder.read(buffer).map_err(named),
                 decoder.get_ref().get_ref(),
             ),
         };

@@ -75,7 +75,7 @@ pub enum Problem {
     },
     #[error("`content` is not base64: {0}")]
     Base64(Base64Error),
-    #[error("the body is not {}: {}", .0.encoding, .0.cause)]
+    #[error("the body cannot be decompressed as {}: {}", .0.encoding, .0.cause)]
     Compression(Corrupt),
     #[error(transparent)]
     Limit(Limit),

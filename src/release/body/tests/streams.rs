@@ -156,12 +156,8 @@ fn a_body_that_is_not_compressed_as_it_says_is_the_senders_fault() {
             let Err(BodyError::Refused(refusal)) = outcome else {
                 panic!("{encoding}: {}", in_words(&outcome))
             };
-            assert!(
-                refusal
-                    .to_string()
-                    .starts_with(&format!("the body is not {encoding}: ")),
-                "{refusal}"
-            );
+            let words = format!("the body cannot be decompressed as {encoding}: ");
+            assert!(refusal.to_string().starts_with(&words), "{refusal}");
         }
     }
 }
@@ -192,11 +188,8 @@ fn a_zstd_window_above_eight_mebibytes_is_refused() {
         .expect("a vector takes everything");
     let wire = encoder.finish().expect("a vector takes everything");
     let outcome = read_compressed(Encoding::Zstd, wire.as_slice(), &LIMITS);
-    assert!(
-        in_words(&outcome).starts_with("the body is not zstd: "),
-        "{}",
-        in_words(&outcome)
-    );
+    let words = in_words(&outcome);
+    assert!(words.contains("it needs a window above 8 MiB"), "{words}");
 }
 
 #[test]
