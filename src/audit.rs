@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use serde::Serialize;
 
@@ -29,6 +30,8 @@ struct Journal {
     file: File,
     written: u64,
     reserved: u64,
+    /// Whether the file system can reserve room at all.
+    reserves: bool,
     limits: config::Audit,
 }
 
@@ -111,6 +114,7 @@ impl Audit {
             file,
             written,
             reserved: 0,
+            reserves: true,
             limits,
         };
         Ok(Audit {
@@ -215,10 +219,25 @@ impl Journal {
     }
 
     /// Keeps so many bytes after the records free for further ones.
-    fn hold(&self, bytes: u64) -> io::Result<()> {
+    fn hold(&mut self, bytes: u64) -> io::Result<()> {
+        if !self.reserves {
+            return Ok(());
+        }
         let keep_size = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let (start, length) = (self.written.cast_signed(), bytes.cast_signed());
-        Ok(fallocate(&self.file, keep_size, start, length)?)
+        match fallocate(&self.file, keep_size, start, length) {
+            // NFS before 4.2, 9p, some of FUSE: no deploy at all would be worse than one that a full disk keeps out of
+            // the audit.
+            Err(Errno::EOPNOTSUPP) => {
+                self.reserves = false;
+                tracing::warn!(
+                    directory = %self.directory.display(),
+                    "the file system of the audit cannot reserve room: on a full disk a deed may be done and not recorded"
+                );
+                Ok(())
+            }
+            reserved => Ok(reserved?),
+        }
     }
 
     fn append(&mut self, mut line: Vec<u8>) -> Result<(), AuditError> {

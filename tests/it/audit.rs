@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::harness::http::get;
 use crate::harness::release::{deploy, files};
+use crate::harness::strace::Strace;
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, Daemon};
 
@@ -110,4 +111,25 @@ fn a_disk_that_becomes_full_under_a_deploy_leaves_nothing_of_it() {
     let again = || deploy(daemon.http, KEY, &files(&[("releases/a.txt", b"1")]));
     wait_until("room again", again, |answer| answer.status == 200);
     assert_eq!(get(daemon.http, "/updates/a.txt").text(), "1");
+}
+
+/// NFS before 4.2, 9p and some of FUSE have no fallocate(2).
+#[test]
+#[ignore = "needs strace: tests/run"]
+fn a_file_system_that_cannot_reserve_room_is_told_of_once_and_takes_deploys() {
+    let daemon = Builder::new().config(CONFIG).start();
+    let lacking = [
+        "-e",
+        "trace=fallocate",
+        "-e",
+        "inject=fallocate:error=EOPNOTSUPP",
+    ];
+    let _strace = Strace::attach(&daemon, &lacking);
+    for content in [b"1", b"2"] {
+        let done = deploy(daemon.http, KEY, &files(&[("releases/a.txt", content)]));
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+    assert_eq!(results(&daemon.state()), ["SUCCESS"; 2]);
+    let log = daemon.log();
+    assert_eq!(log.matches("cannot reserve room").count(), 1, "{log}");
 }

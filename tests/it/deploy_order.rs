@@ -1,12 +1,10 @@
 //! In which order a deploy reaches the disk, seen in a trace of the daemon's calls.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
 
 use crate::harness::Builder;
-use crate::harness::command::path;
 use crate::harness::release::{StoreDirectory, deploy, product};
-use crate::harness::wait::wait_until;
+use crate::harness::strace::Strace;
 
 /// A call of a trace: where it began and ended, and what it was.
 struct Call {
@@ -47,24 +45,8 @@ fn calls(trace: &str) -> Vec<Call> {
 /// The trace of a daemon that takes a deploy of 16 files and brings it to the public names.
 fn traced() -> String {
     let mut daemon = Builder::new().start();
-    let trace = daemon.home().join("trace");
-    let mut strace = Command::new("strace")
-        .args([
-            "-f",
-            "-y",
-            "-s",
-            "16",
-            "-e",
-            "trace=fsync,linkat,renameat,write,writev,sendto",
-        ])
-        .args(["-o", path(&trace), "-p", &daemon.child.id().to_string()])
-        .stderr(Stdio::from(
-            std::fs::File::create(daemon.home().join("strace")).expect("a file"),
-        ))
-        .spawn()
-        .expect("strace runs");
-    let said = || std::fs::read_to_string(daemon.home().join("strace")).unwrap_or_default();
-    wait_until("strace is attached", said, |said| said.contains("attached"));
+    let calls = "trace=fsync,linkat,renameat,write,writev,sendto";
+    let strace = Strace::attach(&daemon, &["-y", "-s", "16", "-e", calls]);
     let answer = deploy(
         daemon.http,
         &daemon.builder_key(),
@@ -73,8 +55,7 @@ fn traced() -> String {
     assert_eq!(answer.status, 200);
     StoreDirectory::of(daemon.home()).projected(1);
     daemon.kill();
-    strace.wait().expect("strace ends with the daemon");
-    std::fs::read_to_string(&trace).unwrap_or_default()
+    strace.trace(&daemon)
 }
 
 /// kill -9 never shows a missing fsync, since the page cache survives it: so the order of the calls is looked at. That

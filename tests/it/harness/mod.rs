@@ -23,6 +23,7 @@ pub mod publish;
 pub mod release;
 pub mod sieve;
 pub mod site;
+pub mod strace;
 pub mod tls;
 pub mod upstream;
 pub mod vite;
