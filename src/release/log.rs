@@ -145,6 +145,7 @@ impl Log {
         }
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
+        let mut first = None;
         loop {
             tries += 1;
             let failure = match self.create(n, bytes.clone()).await {
@@ -162,9 +163,12 @@ impl Log {
                 }
                 Err(source) => source,
             };
+            // What left it open, not a refusal that came after it: that would be told as if nothing were there.
+            let source = first.take().unwrap_or(failure);
             if tries == TRIES {
-                return Err(LogError::Uncertain { n, source: failure });
+                return Err(LogError::Uncertain { n, source });
             }
+            first = Some(source);
             tasks::pause(pause).await;
             pause *= 2;
         }

@@ -21,6 +21,7 @@ mod deny;
 mod deploy_bodies;
 mod deploy_bucket;
 mod deploy_disk;
+mod deploy_faults;
 mod deploy_http;
 mod deploy_keys;
 mod deploy_killed;

@@ -1,6 +1,7 @@
 //! A file on its way into the store.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Write},
     os::fd::AsRawFd,
@@ -75,7 +76,8 @@ impl Staged {
     pub(super) fn create(self, key: &Key) -> io::Result<Created> {
         self.file.sync_all()?;
         let TemporaryName { root, name } = &self.name;
-        in_parent(root, key, |parent, final_name| {
+        let named = Cell::new(false);
+        let created = in_parent(root, key, |parent, final_name| {
             match linkat(
                 root.temporary(),
                 name.as_str(),
@@ -83,13 +85,26 @@ impl Staged {
                 final_name,
                 AtFlags::empty(),
             ) {
-                Ok(()) => Ok(Created::Yes),
+                Ok(()) => {
+                    named.set(true);
+                    Ok(Created::Yes)
+                }
                 Err(Errno::EEXIST) => Ok(Created::AlreadyExists),
                 Err(error) => Err(error.into()),
             }
+        });
+        // Everybody sees the object now: even "no space left" must not read as if it were not there.
+        created.map_err(|error| match named.get() {
+            true => io::Error::other(Unflushed(error)),
+            false => error,
         })
     }
 }
+
+/// A file has its name, but may lose it in a power cut.
+#[derive(Debug, thiserror::Error)]
+#[error("the file has its name, but its directory cannot be flushed")]
+struct Unflushed(#[source] io::Error);
 
 /// Puts a second name for the file of `from` under `to`, in place of what is
 /// there. Objects are never changed in place, so sharing is safe.

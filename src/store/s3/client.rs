@@ -75,6 +75,11 @@ pub(super) fn sending(base: Duration, bytes: usize) -> aws_sdk_s3::config::Build
     aws_sdk_s3::Config::builder().timeout_config(timeouts(base + extra))
 }
 
+/// The same for one that must not be repeated behind our back.
+pub(super) fn once(base: Duration, bytes: usize) -> aws_sdk_s3::config::Builder {
+    sending(base, bytes).retry_config(RetryConfig::disabled())
+}
+
 /// Settings of an operation in which the provider moves `bytes` itself and may
 /// be silent meanwhile, which stalled-stream protection would take for a fault.
 pub(super) fn moving(base: Duration, bytes: u64) -> aws_sdk_s3::config::Builder {
@@ -82,11 +87,6 @@ pub(super) fn moving(base: Duration, bytes: u64) -> aws_sdk_s3::config::Builder 
     aws_sdk_s3::Config::builder()
         .timeout_config(timeouts(base + extra))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-}
-
-/// Settings of an operation that must not be repeated behind our back.
-pub(super) fn once() -> aws_sdk_s3::config::Builder {
-    aws_sdk_s3::Config::builder().retry_config(RetryConfig::disabled())
 }
 
 fn timeouts(operation: Duration) -> TimeoutConfig {

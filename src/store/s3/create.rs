@@ -20,6 +20,9 @@ use crate::{
 /// Where probes of what the provider can do are written.
 const PROBES: &str = ".seance/probe";
 
+/// The condition that no object is there (RFC 9110 §13.1.2).
+const ABSENT: &str = "*";
+
 impl S3 {
     /// Whether the provider honours `If-None-Match: *` on a PUT; tried out once.
     pub(in crate::store) async fn create_only(&self) -> Result<bool, StoreError> {
@@ -37,7 +40,7 @@ impl S3 {
         attributes: &Attributes,
     ) -> Result<Created, StoreError> {
         if self.create_only().await? {
-            return self.create_atomically(key, content, attributes).await;
+            return self.write(key, content, attributes, Some(ABSENT)).await;
         }
         // One writer is all that such a provider allows; within this process
         // creations queue up so that at least they are ordered.
@@ -45,22 +48,24 @@ impl S3 {
         if self.head(key).await?.is_some() {
             return Ok(Created::AlreadyExists);
         }
-        self.put(key, content, attributes).await?;
-        Ok(Created::Yes)
+        self.write(key, content, attributes, None).await
     }
 
     /// Retries by itself: after a try whose answer was lost, "exists already"
-    /// may speak of our own object, and only its content tells.
-    async fn create_atomically(
+    /// may speak of our own object, and only its content tells; and no refusal
+    /// of a later try says that the object is not there.
+    async fn write(
         &self,
         key: &Key,
         content: Bytes,
         attributes: &Attributes,
+        if_none_match: Option<&str>,
     ) -> Result<Created, StoreError> {
         let deed = Deed {
             action: "create",
             subject: key.as_str(),
         };
+        let size = content.len();
         let mut uncertain = false;
         let mut tried = 0;
         loop {
@@ -68,18 +73,22 @@ impl S3 {
             let request = self
                 .put_request(key, content.clone(), attributes)
                 .await?
-                .if_none_match("*");
+                .set_if_none_match(if_none_match.map(str::to_owned));
             let sent = request
                 .customize()
                 .disable_payload_signing()
-                .config_override(client::once())
+                .config_override(client::once(self.shared.timeout, size))
                 .send()
                 .await;
             let Err(error) = sent else {
                 return Ok(Created::Yes);
             };
             if is_precondition_failed(&error) {
-                let ours = uncertain && self.holds(key, &content).await?;
+                let ours = uncertain
+                    && self
+                        .holds(key, &content)
+                        .await
+                        .map_err(|failure| deed.unanswered(failure))?;
                 return Ok(if ours {
                     Created::Yes
                 } else {
@@ -87,9 +96,13 @@ impl S3 {
                 });
             }
             if tried >= self.shared.attempts || !is_worth_a_retry(&error) {
-                return Err(deed.failed(error));
+                let failure = deed.failed(error);
+                return Err(match uncertain && !failure.is_unavailable() {
+                    true => deed.unanswered(failure),
+                    false => failure,
+                });
             }
-            uncertain = true;
+            uncertain |= leaves_open(&error);
             tasks::pause(back_off(tried)).await;
         }
     }
@@ -116,13 +129,10 @@ impl S3 {
             visibility: Visibility::Private,
             sha256: None,
         };
-        let mut outcome = self
-            .create_atomically(&key, Bytes::from_static(b"1"), &attributes)
-            .await;
+        let create = |content| self.write(&key, content, &attributes, Some(ABSENT));
+        let mut outcome = create(Bytes::from_static(b"1")).await;
         if matches!(outcome, Ok(Created::Yes)) {
-            outcome = self
-                .create_atomically(&key, Bytes::from_static(b"2"), &attributes)
-                .await;
+            outcome = create(Bytes::from_static(b"2")).await;
         }
         self.delete(&key).await?;
         match outcome {
@@ -149,6 +159,14 @@ fn is_worth_a_retry<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) 
         Some(400) => has_code(error, &client::THROTTLED_CODES),
         Some(status) => status >= 500,
     }
+}
+
+/// Whether the provider may have done what it did not confirm, or do it yet.
+fn leaves_open<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    let status = error
+        .raw_response()
+        .map(|response| response.status().as_u16());
+    !matches!(status, Some(400..500 | 507))
 }
 
 /// Doubles from 200 ms, of which a random half to all is waited for.

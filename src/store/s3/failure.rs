@@ -38,6 +38,15 @@ impl Deed<'_> {
         }
     }
 
+    /// A failure after a try whose answer was lost: that one may have succeeded.
+    pub(super) fn unanswered(self, last: StoreError) -> StoreError {
+        StoreError::Unreachable {
+            action: self.action,
+            subject: self.subject.to_owned(),
+            source: last.into(),
+        }
+    }
+
     fn refused(self, status: u16, code: String, source: BoxError) -> StoreError {
         let (action, subject) = (self.action, self.subject.to_owned());
         match (code.as_str(), status) {
