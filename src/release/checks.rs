@@ -16,8 +16,9 @@ use crate::config::is_within;
 /// Most conflicts that an answer lists.
 const LISTED: usize = 100;
 
-/// SHA-256 over the files sorted by path: the same for the same deploy, however its body was written.
-pub fn fingerprint(files: &[StagedFile]) -> [u8; 32] {
+/// SHA-256 over the files sorted by path, and over what else was asked for: the same for the same deploy, however its
+/// body was written. The share of clients is in percent.
+pub fn fingerprint(files: &[StagedFile], force: bool, share: Option<u8>) -> [u8; 32] {
     let sorted: BTreeMap<&str, &[u8; 32]> = files
         .iter()
         .map(|file| (file.path.as_str(), &file.sha256))
@@ -27,6 +28,11 @@ pub fn fingerprint(files: &[StagedFile]) -> [u8; 32] {
         context.update(&(path.len() as u64).to_be_bytes());
         context.update(path.as_bytes());
         context.update(sha256);
+    }
+    // A plain deploy has the fingerprint that versions knew which left this out, so that theirs are recognised.
+    if force || share.is_some() {
+        context.update(&u64::MAX.to_be_bytes()); // no path is as long
+        context.update(&[u8::from(force), share.unwrap_or(u8::MAX)]);
     }
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(context.finish().as_ref());
@@ -107,8 +113,8 @@ pub fn check_changes(tree: &Tree, files: &[StagedFile]) -> Result<(), PublishErr
     }
 }
 
-/// The files as the record tells them: known content is named where it already is. With `force` their public copies
-/// are made again even so, which mends a bucket that somebody meddled with.
+/// The files as the record tells them: known content is named where it already is. With `force` what was sent takes its
+/// place, and the public copies are made again: that mends a store which has lost content.
 pub fn files(
     state: &State,
     tree: &Tree,
@@ -116,7 +122,7 @@ pub fn files(
     now: Timestamp,
     force: bool,
 ) -> Vec<Arc<File>> {
-    let known = known_content(state, staged);
+    let known = known_content(state, staged, force);
     let file = |staged: &StagedFile| {
         let content = known
             .get(&(staged.sha256, staged.size))
@@ -136,7 +142,7 @@ pub fn files(
         };
         match tree.file(staged.path.as_str()) {
             Some(old) if old.same_object(&new) => File {
-                content: old.content,
+                content: if force { new.content } else { old.content },
                 modified: old.modified,
                 unchanged: !force,
                 ..new
@@ -162,13 +168,20 @@ pub fn replaced(
         .collect()
 }
 
-/// Where content of this deploy is in the store already, or is earlier in this deploy.
-fn known_content(state: &State, staged: &[StagedFile]) -> HashMap<([u8; 32], u64), ContentKey> {
+/// Where content of this deploy is earlier in it, or else, unless the store is not to be trusted, in the store already.
+fn known_content(
+    state: &State,
+    staged: &[StagedFile],
+    force: bool,
+) -> HashMap<([u8; 32], u64), ContentKey> {
     let mut known: HashMap<([u8; 32], u64), ContentKey> = HashMap::with_capacity(staged.len());
     for file in staged {
         known
             .entry((file.sha256, file.size))
             .or_insert(file.content);
+    }
+    if force {
+        return known;
     }
     for file in state.files() {
         if let Some(content) = known.get_mut(&(file.sha256, file.size)) {
@@ -301,10 +314,42 @@ mod tests {
     }
 
     #[test]
+    fn forced_content_takes_the_place_of_what_is_known() {
+        let (state, tree) = state(&[("a", b"same")]);
+        let staged = staged(&[("a", b"same"), ("c", b"same")]);
+        let files = files(&state, &tree, &staged, Timestamp::UNIX_EPOCH, true);
+        assert_eq!(files[0].content, staged[0].content);
+        assert_eq!(files[1].content, staged[0].content);
+        assert!(!files[0].unchanged);
+    }
+
+    #[test]
     fn a_fingerprint_does_not_depend_on_the_order_of_files() {
-        let one = fingerprint(&staged(&[("a", b"1"), ("b", b"2")]));
-        assert_eq!(one, fingerprint(&staged(&[("b", b"2"), ("a", b"1")])));
-        assert_ne!(one, fingerprint(&staged(&[("a", b"2"), ("b", b"1")])));
-        assert_ne!(one, fingerprint(&staged(&[("a", b"1")])));
+        let plain = |files: &[(&str, &[u8])]| fingerprint(&staged(files), false, None);
+        let one = plain(&[("a", b"1"), ("b", b"2")]);
+        assert_eq!(one, plain(&[("b", b"2"), ("a", b"1")]));
+        assert_ne!(one, plain(&[("a", b"2"), ("b", b"1")]));
+        assert_ne!(one, plain(&[("a", b"1")]));
+    }
+
+    #[test]
+    fn a_fingerprint_tells_deploys_apart_that_ask_for_different_things() {
+        let asked = [
+            (false, None),
+            (true, None),
+            (false, Some(0)),
+            (false, Some(10)),
+            (true, Some(10)),
+        ];
+        let files = staged(&[("a", b"1")]);
+        let one = |&(force, share): &(bool, Option<u8>)| fingerprint(&files, force, share);
+        let all: HashSet<[u8; 32]> = asked.iter().map(one).collect();
+        assert_eq!(all.len(), asked.len());
+        // What earlier versions recorded.
+        let mut context = Context::new(&SHA256);
+        context.update(&1u64.to_be_bytes());
+        context.update(b"a");
+        context.update(&files[0].sha256);
+        assert_eq!(one(&asked[0]), context.finish().as_ref());
     }
 }

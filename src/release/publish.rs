@@ -116,7 +116,9 @@ impl Candidate<'_> {
     /// Appends the record, after as many lost races as it takes; each time all checks are made again, against what is
     /// true by then.
     pub async fn publish(self, index: &Index) -> Result<Published, PublishError> {
-        let fingerprint = fingerprint(&self.files);
+        let share = self.order.rollout.as_ref();
+        let share = share.map(|rollout| rollout.percentage);
+        let fingerprint = fingerprint(&self.files, self.order.force, share);
         let lintables = self.lintables();
         let mut advance = index.advance().await;
         if !advance.is_from_log() {

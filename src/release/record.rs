@@ -59,7 +59,7 @@ pub struct Actor {
 pub struct Idempotency {
     #[serde(with = "hexadecimal")]
     pub key_sha256: [u8; 32],
-    /// SHA-256 over the sorted pairs of path and content hash.
+    /// SHA-256 over the sorted pairs of path and content hash, and over what else was asked for.
     #[serde(with = "hexadecimal")]
     pub fingerprint: [u8; 32],
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::http::{Answer, get, request};
+use crate::harness::http::{Answer, Connection, get, head, request};
 use crate::harness::{Builder, Daemon, key_hash};
 
 pub fn post(daemon: &Daemon, extra: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -153,11 +153,51 @@ fn a_repeated_request_gets_the_first_answer() {
         &body(&[("releases/x.txt", b"y")]),
     );
     refused(&other, 422, "Idempotency-Key was used for another deploy");
+    for query in ["?force=true", "?rollout=10"] {
+        let key = daemon.builder_key();
+        let headers = [
+            ("X-Builder-Key", key.as_str()),
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", "build-7"),
+        ];
+        let path = format!("/deploy{query}");
+        let other = request(daemon.http, "POST", &path, &headers, &files);
+        refused(&other, 422, "Idempotency-Key was used for another deploy");
+    }
     refused(
         &post(&daemon, &[("Idempotency-Key", "ä")], &files),
         400,
         "Idempotency-Key must be 1 to 255 visible ASCII characters",
     );
+}
+
+#[test]
+fn a_request_that_is_still_running_is_not_begun_again() {
+    let daemon = Builder::new().start();
+    let files = body(&[("releases/x.txt", b"x")]);
+    let key = daemon.builder_key();
+    let headers = [
+        ("X-Builder-Key", key.as_str()),
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", "build-7"),
+        ("Expect", "100-continue"),
+    ];
+    let mut first = Connection::open(daemon.http);
+    first.send(&head("POST", "/deploy", &headers, Some(files.len())));
+    assert_eq!(first.answer(false).status, 100);
+    let (begin, rest) = files.split_at(files.len() / 2);
+    first.send(begin);
+    let again = || post(&daemon, &[("Idempotency-Key", "build-7")], &files);
+    let running = "A deploy with this Idempotency-Key is running";
+    refused(&again(), 409, running);
+    let other = post(&daemon, &[("Idempotency-Key", "build-8")], &files);
+    assert_eq!(other.status, 200, "{}", other.text());
+    first.send(rest);
+    let first = first.answer(true);
+    assert_eq!(first.status, 200, "{}", first.text());
+    let replayed = again();
+    assert_eq!(replayed.json(), first.json());
+    assert_eq!(replayed.header("idempotency-replayed"), Some("true"));
 }
 
 #[test]
