@@ -237,6 +237,7 @@ impl Candidate<'_> {
         })
     }
 
+    /// What is wrong with the manifests of this deploy, and what it makes wrong with others.
     fn warnings(
         &self,
         tree: &Tree,
@@ -244,9 +245,6 @@ impl Candidate<'_> {
         files: &[Arc<File>],
         lintables: &[Lintable],
     ) -> Vec<Warning> {
-        if lintables.is_empty() {
-            return Vec::new();
-        }
         let new: HashMap<&str, &File> = files
             .iter()
             .map(|file| (file.path.as_str(), &**file))
@@ -259,10 +257,24 @@ impl Candidate<'_> {
             };
             new.get(path).copied().or_else(old)
         };
-        lintables
+        let own = lintables
             .iter()
-            .flat_map(|lintable| lintable.warnings(file))
-            .collect()
+            .flat_map(|lintable| lintable.warnings(file));
+        let mut warnings: Vec<Warning> = own.collect();
+        let others = takes_away(tree, removed, files)
+            .then(|| tree.files())
+            .into_iter()
+            .flatten()
+            .filter(|file| file.path.is_manifest())
+            .filter(|file| !new.contains_key(file.path.as_str()) && !removed.contains(&file.path));
+        for other in others {
+            let lintable = Lintable::new(&other.path, other.inline.as_deref(), other.size);
+            let Some(lintable) = lintable else { continue };
+            let before = lintable.warnings(|path| tree.file(path).map(|file| &**file));
+            let after = lintable.warnings(file).into_iter();
+            warnings.extend(after.filter(|warning| !before.contains(warning)));
+        }
+        warnings
     }
 
     fn record(&self, n: u64, at: Timestamp, fingerprint: [u8; 32], deployed: Deployed) -> Record {
@@ -290,4 +302,14 @@ impl Candidate<'_> {
             },
         }
     }
+}
+
+/// Whether published bytes, other than those of manifests, go or get others in their place: only then can a manifest be
+/// wrong that stays as it is.
+fn takes_away(tree: &Tree, removed: &HashSet<&ReleasePath>, files: &[Arc<File>]) -> bool {
+    let replaces = |file: &Arc<File>| {
+        let old = tree.file(file.path.as_str());
+        !file.path.is_manifest() && old.is_some_and(|old| old.sha256 != file.sha256)
+    };
+    !removed.is_empty() || files.iter().any(replaces)
 }

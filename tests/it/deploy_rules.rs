@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use crate::harness::bucket::secret_file;
 use crate::harness::http::{Answer, Connection, get, head};
-use crate::harness::release::{deploy, files};
+use crate::harness::release::{Files, deploy, deploy_with, files, product};
 use crate::harness::wait::wait_until;
 use crate::harness::{Builder, Daemon};
 
@@ -47,6 +47,37 @@ fn a_large_manifest_is_checked_and_one_too_large_to_be_checked_is_published() {
     assert_eq!(get(daemon.http, "/updates/win/RELEASES").body, huge);
     let not_text = deployed(&daemon, path, b"\xff\xfea\0");
     assert_eq!(not_text.status, 422, "{}", not_text.text());
+}
+
+#[test]
+fn a_file_that_breaks_a_published_manifest_is_told_of() {
+    let name = "releases/darwin-arm64/Seance-1.0.0-arm64-mac.zip";
+    let manifest = "releases/darwin-arm64/latest-mac.yml";
+    let forced = |daemon: &Daemon, files: &Files| {
+        let key = daemon.builder_key();
+        deploy_with(daemon.http, &key, files, "/deploy?force=true", &[])
+    };
+    for (daemon, status) in [(Builder::new().start(), 200), (strict(), 422)] {
+        let whole = product("1.0.0", 1000, 0);
+        let first = deploy(daemon.http, &daemon.builder_key(), &whole);
+        assert_eq!(first.status, 200, "{}", first.text());
+        assert_eq!(first.json()["warnings"], serde_json::json!([]));
+        // The same bytes, and others that no manifest names, break nothing.
+        for (path, content) in [(name, &whole[name]), ("web/app.js", &b"new".to_vec())] {
+            let harmless = forced(&daemon, &files(&[(path, content)]));
+            assert_eq!(harmless.status, 200, "{}", harmless.text());
+            assert_eq!(harmless.json()["warnings"], serde_json::json!([]));
+        }
+        let broken = forced(&daemon, &files(&[(name, &[7; 1000])]));
+        assert_eq!(broken.status, status, "{}", broken.text());
+        let told = broken.json();
+        let told = told.get("warnings").or(told.get("reasons"));
+        let told = told.expect("warnings or reasons");
+        assert_eq!(told.as_array().map(Vec::len), Some(1), "{told}");
+        assert_eq!(told[0]["path"], manifest);
+        let message = told[0]["message"].as_str().expect("a message");
+        assert!(message.starts_with("has a wrong sha512"), "{message}");
+    }
 }
 
 #[test]
