@@ -5,6 +5,7 @@
     reason = "what utoipa makes of a route's parameters"
 )]
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +36,10 @@ use crate::tasks;
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// After the drain a deploy has this long to be published; less than the daemon gives its tasks.
-const LAST_MOMENT: Duration = Duration::from_secs(2);
+/// After the drain a deploy has this long to begin its record, and then to end it; together less than the daemon gives
+/// its tasks.
+const LAST_MOMENT: Duration = Duration::from_millis(1500);
+const LAST_RECORD: Duration = Duration::from_secs(1);
 
 pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(deploy))
@@ -225,9 +228,16 @@ impl Job {
             path_bytes: longest_under(app.prefix.as_str()),
             within,
         };
+        let cut = deploy.cut();
+        let mut publishing = pin!(publish(&api, limits, encoding, deploy, intake, reader));
         let published = tokio::select! {
-            published = publish(&api, limits, encoding, deploy, intake, reader) => published,
-            () = last_moment(&api) => Err(ApiError::Cut),
+            published = &mut publishing => published,
+            () = last_moment(&api) => {
+                cut.cancel();
+                // A record that is being written is no failure yet.
+                let last = tokio::time::timeout(LAST_RECORD, publishing).await;
+                last.unwrap_or(Err(ApiError::Cut))
+            }
         };
         let (outcome, details) = match &published {
             Ok(published) if published.replayed => {

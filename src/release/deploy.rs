@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use super::figures::Figures;
 use super::intake::Intake;
@@ -31,6 +32,7 @@ pub struct Deploy {
     app: AppName,
     figures: Figures,
     counted: bool,
+    cut: CancellationToken,
     _running: Option<Running>,
     _permit: OwnedSemaphorePermit,
 }
@@ -81,6 +83,7 @@ impl Releases {
             order,
             figures: shared.figures.clone(),
             counted: false,
+            cut: CancellationToken::new(),
             _running: running,
             _permit: permit,
         };
@@ -129,6 +132,7 @@ impl Releases {
                     stored: deploy.stored,
                     files,
                     origin,
+                    cut: deploy.cut.clone(),
                 };
                 let published = candidate.publish(&shared.index).await;
                 deploy.end(&published);
@@ -144,6 +148,11 @@ impl Releases {
 impl Deploy {
     pub fn id(&self) -> ReleaseId {
         self.staging.id()
+    }
+
+    /// Cancelled, it lets the deploy become true only if its record is being written by then.
+    pub fn cut(&self) -> CancellationToken {
+        self.cut.clone()
     }
 
     fn end(mut self, published: &Result<Published, PublishError>) {

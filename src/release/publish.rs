@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use super::checks::{
     check_changes, check_layout, check_places, files, fingerprint, removed, replaced,
@@ -102,6 +103,8 @@ pub struct Candidate<'a> {
     pub stored: bool,
     pub files: Vec<StagedFile>,
     pub origin: Origin,
+    /// Once cancelled, no record is begun.
+    pub cut: CancellationToken,
 }
 
 /// Where the files of a candidate come from.
@@ -144,6 +147,9 @@ impl Candidate<'_> {
             }
             let deployed = self.deployed(&state, &tree, &lintables, now)?;
             let record = self.record(state.head() + 1, now, fingerprint, deployed);
+            if self.cut.is_cancelled() {
+                return Err(StagingError::GivenUp.into());
+            }
             match advance.append(&record).await? {
                 Appended::Yes => {
                     return Ok(Published {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use minisign_verify::PublicKey;
+use tokio_util::sync::CancellationToken;
 
 use super::error::Lost;
 use super::objects;
@@ -93,6 +94,7 @@ impl Drafts {
             stored: true,
             files,
             origin: Origin::Draft(terms),
+            cut: CancellationToken::new(),
         };
         let published = candidate.publish(&room.index).await;
         room.figures.deploy(
