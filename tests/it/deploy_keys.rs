@@ -107,3 +107,30 @@ fn an_unauthenticated_sender_sees_the_answer_whatever_it_declared() {
         assert!(started.elapsed() < Duration::from_secs(10));
     }
 }
+
+#[test]
+fn a_request_without_a_valid_key_takes_less_than_64_kib() {
+    let daemon = Builder::new().start();
+    let headers = [
+        ("X-Builder-Key", "wrong"),
+        ("Content-Type", "application/json"),
+    ];
+    let mut open = Vec::new();
+    let mut refuse = |count: u64| {
+        for _ in 0..count {
+            let mut connection = Connection::open(daemon.http);
+            let declared = Some(400_000_000_000);
+            connection.send(&head("POST", "/deploy", &headers, declared));
+            // Some of the body is on its way before the answer is.
+            let _refused = connection.try_send(&[b' '; 64 * 1024]);
+            let answer = connection.answer(true);
+            assert!(matches!(answer.status, 401 | 429), "{}", answer.text());
+            open.push(connection);
+        }
+        daemon.memory_kib()
+    };
+    // What the first ones take once for all is no one's cost.
+    let before = refuse(100);
+    let each = refuse(300).saturating_sub(before) / 300;
+    assert!(each < 64, "{each} KiB each");
+}
