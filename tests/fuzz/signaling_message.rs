@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use signaling::message::{Message, parse};
 
-#[expect(dead_code, reason = "the daemon uses the rest")]
 #[path = "../../src/signaling"]
 mod signaling {
     pub mod json;
