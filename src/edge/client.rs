@@ -60,11 +60,13 @@ fn parse(entry: &str) -> Option<IpAddr> {
         .or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()))
 }
 
-/// Whether a trusted proxy had the request over TLS.
+/// Whether a trusted proxy had the request over TLS. Of several fields the last is the one that the proxy added.
 pub fn is_https(peer: SocketAddr, headers: &HeaderMap, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(peer.ip()))
         && headers
-            .get(FORWARDED_PROTO)
+            .get_all(FORWARDED_PROTO)
+            .iter()
+            .next_back()
             .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 

@@ -424,18 +424,26 @@ fn the_way_through_a_trusted_proxy_is_told_on() {
         config(&[upstream.url()], "host = \"client\"")
     );
     let daemon = Builder::new().config(&config).start();
-    let fields = [
+    let one = [
         ("X-Forwarded-For", "6.6.6.6, 203.0.113.9"),
         ("X-Forwarded-Proto", "https"),
     ];
-    get_with(&daemon, &fields);
-    let asked = requests.recv().expect("a request");
-    let chain = "6.6.6.6, 203.0.113.9, 127.0.0.1";
-    assert_eq!(asked.field("x-forwarded-for"), Some(chain));
-    assert_eq!(asked.field("x-forwarded-proto"), Some("https"));
-    assert_eq!(asked.field("host"), Some("localhost"));
-}
-
-fn get_with(daemon: &Daemon, fields: &[(&str, &str)]) -> Answer {
-    request(daemon.http, "GET", "/", fields, b"")
+    // The proxy adds fields of its own to those of its client.
+    let several = [
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("X_Forwarded_For", "6.6.6.6"),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-Proto", "https"),
+    ];
+    for fields in [&one[..], &several] {
+        request(daemon.http, "GET", "/", fields, b"");
+        let asked = requests.recv().expect("a request");
+        let chain = "6.6.6.6, 203.0.113.9, 127.0.0.1";
+        assert_eq!(asked.field("x-forwarded-for"), Some(chain));
+        assert_eq!(asked.field("x-forwarded-proto"), Some("https"));
+        assert_eq!(asked.field("host"), Some("localhost"));
+        let head = asked.head.to_ascii_lowercase();
+        assert_eq!(head.matches("forwarded").count(), 3, "{head}");
+    }
 }

@@ -34,7 +34,9 @@ fn an_answer_that_is_none_becomes_502_and_its_id_finds_the_cause() {
     let huge = format!("HTTP/1.1 200 OK\r\nX-Huge: {}\r\n\r\n", "a".repeat(100_000));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-A: b\r\n".repeat(1000));
     let two = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab";
-    let wrong: [&str; 9] = [
+    let both = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let coded = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let wrong: [&str; 11] = [
         "",
         "nonsense\r\n\r\n",
         "HTTP/1.1 200 OK\r\nBroken",
@@ -42,6 +44,8 @@ fn an_answer_that_is_none_becomes_502_and_its_id_finds_the_cause() {
         "HTTP/1.1 200 OK\r\nBad Name: x\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         two,
+        both,
+        coded,
         &huge,
         &many,
     ];
@@ -60,6 +64,18 @@ fn an_answer_that_is_none_becomes_502_and_its_id_finds_the_cause() {
                 .any(|line| line.contains(&id) && line.contains("upstream"))
         );
     }
+}
+
+#[test]
+fn trace_is_not_passed_on() {
+    let upstream = Upstream::answering(|_| ok(b""));
+    let daemon = before(&[&upstream], "");
+    let refused = request(daemon.http, "TRACE", "/", &[("Cookie", "secret")], b"");
+    assert_eq!(refused.status, 405);
+    let allowed = refused.header("allow").expect("what is allowed");
+    assert!(!allowed.contains("TRACE"), "{allowed}");
+    assert!(!refused.text().contains("secret"), "{}", refused.text());
+    assert_eq!(upstream.connections(), 0);
 }
 
 #[test]

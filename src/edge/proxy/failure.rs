@@ -9,6 +9,10 @@ use super::upload::Phase;
 /// When a client may come back after 503, seconds.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
+/// With 405 (RFC 9110 §15.5.6): what an upstream may understand.
+const ALLOWED: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("every upstream is down by its health checks")]
@@ -23,6 +27,8 @@ pub enum Failure {
     Answer(#[source] hyper::Error),
     #[error("the upstream switched protocols unasked")]
     Unasked,
+    #[error("the length of the upstream's answer can be read in two ways")]
+    Framing,
     #[error("the upstream did not answer in time")]
     FirstByteTimeout,
     #[error("the upstream stopped taking the request's body")]
@@ -35,6 +41,8 @@ pub enum Failure {
     Request(#[source] http::Error),
     #[error("an upgraded connection cannot be made by CONNECT here")]
     ConnectMethod,
+    #[error("TRACE would show the client's secrets to whoever reads the answer")]
+    TraceMethod,
 }
 
 impl Failure {
@@ -62,7 +70,10 @@ impl Failure {
             Failure::Connect(DialError::NoUpgrade) | Failure::ConnectMethod => {
                 StatusCode::NOT_IMPLEMENTED
             }
-            Failure::Connect(_) | Failure::Answer(_) | Failure::Unasked => StatusCode::BAD_GATEWAY,
+            Failure::TraceMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Failure::Connect(_) | Failure::Answer(_) | Failure::Unasked | Failure::Framing => {
+                StatusCode::BAD_GATEWAY
+            }
             Failure::ConnectTimeout | Failure::FirstByteTimeout | Failure::UploadTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -78,6 +89,7 @@ impl Failure {
             Failure::ConnectTimeout
             | Failure::Answer(_)
             | Failure::Unasked
+            | Failure::Framing
             | Failure::FirstByteTimeout
             | Failure::UploadTimeout => true,
             Failure::NoUpstream
@@ -85,7 +97,8 @@ impl Failure {
             | Failure::ClientStalled
             | Failure::ClientGone
             | Failure::Request(_)
-            | Failure::ConnectMethod => false,
+            | Failure::ConnectMethod
+            | Failure::TraceMethod => false,
         }
     }
 
@@ -95,6 +108,7 @@ impl Failure {
             StatusCode::GATEWAY_TIMEOUT => "Gateway timeout",
             StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable",
             StatusCode::NOT_IMPLEMENTED => "This upgrade is not offered",
+            StatusCode::METHOD_NOT_ALLOWED => "This method is not passed on",
             StatusCode::REQUEST_TIMEOUT => "The body stopped arriving",
             _ => "Invalid request",
         }
@@ -113,6 +127,9 @@ impl Failure {
         headers.insert(header::CACHE_CONTROL, no_store);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_SECONDS);
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, ALLOWED);
         }
         response
     }

@@ -1,6 +1,6 @@
 //! Header fields that must not go through a proxy, in either direction.
 
-use http::header::{CONNECTION, COOKIE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::{FieldEdits, FieldPattern};
@@ -19,6 +19,19 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         || *name == HTTP2_SETTINGS
         || name.as_str() == "proxy"
         || name.as_str().starts_with("proxy-")
+}
+
+/// Whether the length of a message could be read in two ways (RFC 9112 §6.3), or its body has a coding beside `chunked`,
+/// which nobody takes off here. Passed on, it would be cut or garbled behind a head that says all is well.
+pub fn is_framed_oddly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match codings.next() {
+        Some(first) => {
+            !chunked(first) || codings.next().is_some() || headers.contains_key(CONTENT_LENGTH)
+        }
+        None => false,
+    }
 }
 
 /// Removes what belongs to one connection only.

@@ -148,6 +148,9 @@ impl Proxy {
         if request.method() == Method::CONNECT {
             return Err(Failure::ConnectMethod);
         }
+        if request.method() == Method::TRACE {
+            return Err(Failure::TraceMethod);
+        }
         let address = client.address.ip().to_canonical();
         let peer = client.peer.ip().to_canonical();
         let host = asked_host(&request);
@@ -253,6 +256,9 @@ impl Proxy {
         journey: &mut Journey<'_>,
     ) -> Result<Response<Body>, Failure> {
         let (mut parts, body) = response.into_parts();
+        if fields::is_framed_oddly(&parts.headers) {
+            return Err(Failure::Framing);
+        }
         let patience = patience(&parts.headers);
         let protocol = parts.headers.get(UPGRADE).cloned();
         let received = parts.version;

@@ -224,9 +224,8 @@ pub fn target(uri: &Uri, path_below_route: &str) -> Result<PathAndQuery, http::E
 
 /// Tells the upstream who asks, or at least that nobody else does.
 fn forwarded(headers: &mut HeaderMap, sender: &Sender<'_>, tell: bool) {
-    let mut chain = None;
     match sender.through {
-        Some(_) => chain = headers.get(FORWARDED_FOR).cloned(),
+        Some(_) => fields::remove_where(headers, claims_in_disguise),
         None => fields::remove_where(headers, claims_a_sender),
     }
     if !tell {
@@ -234,32 +233,52 @@ fn forwarded(headers: &mut HeaderMap, sender: &Sender<'_>, tell: bool) {
     }
     // Ours would have to be added to it, and upstreams read one or the other.
     headers.remove(FORWARDED);
-    let nearest = sender.through.unwrap_or(sender.address);
-    let list = match chain.as_ref().and_then(|chain| chain.to_str().ok()) {
-        Some(chain) => HeaderValue::from_str(&format!("{chain}, {nearest}")),
-        None => HeaderValue::from_str(&nearest.to_string()),
-    };
-    if let Ok(list) = list {
+    if let Ok(list) = HeaderValue::from_str(&chain(headers, sender)) {
         headers.insert(FORWARDED_FOR, list);
     }
-    if !headers.contains_key(FORWARDED_PROTO) {
-        let scheme = if sender.tls { "https" } else { "http" };
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    }
-    if !headers.contains_key(FORWARDED_HOST)
-        && let Ok(host) = HeaderValue::from_str(sender.host)
-    {
-        headers.insert(FORWARDED_HOST, host);
+    let scheme = if sender.tls { "https" } else { "http" };
+    let scheme = HeaderValue::from_static(scheme);
+    keep_last(headers, &FORWARDED_PROTO, Some(scheme));
+    let host = HeaderValue::from_str(sender.host).ok(); // what is no value was no Host either
+    keep_last(headers, &FORWARDED_HOST, host);
+}
+
+/// The way of the request up to us. A proxy may have added a field of its own to that of its client: the list goes on in
+/// the next field (RFC 9110 §5.3).
+fn chain(headers: &HeaderMap, sender: &Sender<'_>) -> String {
+    let Some(nearest) = sender.through else {
+        return sender.address.to_string();
+    };
+    let fields = headers.get_all(FORWARDED_FOR).iter();
+    let told: Vec<&str> = fields.filter_map(|field| field.to_str().ok()).collect(); // names no address
+    match told.is_empty() {
+        false => format!("{}, {nearest}", told.join(", ")),
+        // The client had it taken off as a field of one connection (`Connection: x-forwarded-for`).
+        true => format!("{}, {nearest}", sender.address),
     }
 }
 
-/// Fields by which upstreams believe to know who asks; a `_` is read as a `-` by those who turn fields into variables.
+/// Of several fields the last is the one that the proxy added; `ours` when there is none.
+fn keep_last(headers: &mut HeaderMap, name: &HeaderName, ours: Option<HeaderValue>) {
+    let last = headers.get_all(name).iter().next_back().cloned();
+    if let Some(one) = last.or(ours) {
+        headers.insert(name, one);
+    }
+}
+
+/// Fields by which upstreams believe to know who asks.
 fn claims_a_sender(name: &HeaderName) -> bool {
-    let claims = |name: &str| {
-        name.starts_with("x-forwarded-") || name == REAL_IP.as_str() || name == FORWARDED.as_str()
-    };
+    claims(name.as_str()) || claims_in_disguise(name)
+}
+
+/// A `_` is read as a `-` by those who turn fields into variables, and no proxy writes one.
+fn claims_in_disguise(name: &HeaderName) -> bool {
     let text = name.as_str();
-    claims(text) || (text.contains('_') && claims(&text.replace('_', "-")))
+    text.contains('_') && claims(&text.replace('_', "-"))
+}
+
+fn claims(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || name == REAL_IP.as_str() || name == FORWARDED.as_str()
 }
 
 /// RFC 9110 §7.6.3.

@@ -56,6 +56,30 @@ fn what_a_trusted_proxy_says_is_continued() {
 }
 
 #[test]
+fn a_client_cannot_speak_for_others_through_a_proxy_that_adds_fields_of_its_own() {
+    let mut headers = given(&[
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-host", "a.example"),
+    ]);
+    forwarded(&mut headers, &sender(Some("10.0.0.1")), true);
+    let expected = given(&[
+        ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.1"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "a.example"),
+    ]);
+    assert_eq!(headers, expected);
+    let mut taken_off = given(&[("x_real-ip", "6.6.6.6")]);
+    forwarded(&mut taken_off, &sender(Some("10.0.0.1")), true);
+    assert_eq!(taken_off["x-forwarded-for"], "192.0.2.7, 10.0.0.1");
+    assert!(!taken_off.contains_key("x_real-ip"));
+}
+
+#[test]
 fn nothing_is_told_when_it_is_switched_off() {
     let mut headers = given(&[("x-forwarded-for", "203.0.113.1")]);
     forwarded(&mut headers, &sender(None), false);
