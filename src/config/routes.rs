@@ -99,19 +99,36 @@ impl Default for Redirect {
 }
 
 impl Redirect {
-    /// The location for a request: `below` is what its path has behind the route's, empty or with a `/` in front.
+    /// The location for a request: `below` is what its path has behind the route's. Whatever that is, it stays below
+    /// the location's host.
     pub fn leads_to(&self, below: &str, query: Option<&str>) -> String {
         if !self.keep_path {
             return self.location.clone();
         }
         let front = self.location.trim_end_matches('/');
-        let slash = if front.is_empty() && !below.starts_with('/') {
+        let slash = if front.is_empty() || !below.is_empty() {
             "/"
         } else {
             ""
         };
+        let below = inside(below);
         let mark = if query.is_some() { "?" } else { "" };
         format!("{front}{slash}{below}{mark}{}", query.unwrap_or_default())
+    }
+}
+
+/// A path without the slashes at its beginning, in any spelling: browsers read `//` and `/\` as the beginning of a host,
+/// and what follows a host without a slash as a part of it.
+fn inside(path: &str) -> &str {
+    let mut rest = path;
+    loop {
+        let (first, behind) = rest.split_at_checked(3).unwrap_or_default();
+        let is_slash = |spelling: &&str| first.eq_ignore_ascii_case(spelling);
+        rest = match rest.strip_prefix(['/', '\\']) {
+            Some(rest) => rest,
+            None if ["%2f", "%5c"].iter().any(is_slash) => behind,
+            None => return rest,
+        };
     }
 }
 

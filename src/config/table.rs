@@ -123,6 +123,15 @@ pub enum TableError {
         host: String,
         path: String,
     },
+    #[error(
+        "{place}: the redirect of `{path}` of `{host}` has `keep_path`; behind the query or fragment of its `location` \
+         no path can stand"
+    )]
+    NoPathBehind {
+        place: Place,
+        host: String,
+        path: String,
+    },
     #[error("{place}: `{path}` of `{host}` has the status {status}; {wanted}")]
     Status {
         place: Place,
@@ -343,6 +352,9 @@ fn check_redirect(
     let local = location.starts_with('/') && !location.starts_with("//") && address.is_some();
     if !absolute && !local {
         return Err(TableError::Location { place, host, path });
+    }
+    if redirect.keep_path && location.contains(['?', '#']) {
+        return Err(TableError::NoPathBehind { place, host, path });
     }
     Ok(())
 }

@@ -57,6 +57,35 @@ fn each_host_and_path_is_answered_by_its_route() {
 }
 
 #[test]
+fn a_kept_path_leads_to_no_other_host() {
+    let config = "[hosts.\"a.test\"]\ntls = \"off\"\nroutes = [\n\
+        { path = \"/go\", to = { redirect = { location = \"/\", keep_path = true } } },\n\
+        { path = \"/x\", to = { redirect = { location = \"https://example.com\", keep_path = true } } },\n\
+        { path = \"/y\", to = { redirect = { location = \"https://example.com/z/\", keep_path = true } } },\n]\n";
+    let daemon = Builder::new().config(config).start();
+    let mut connection = Connection::open(daemon.http);
+    for (target, location) in [
+        ("/go", "/"),
+        ("/go?a=b", "/?a=b"),
+        ("/go/a//b", "/a//b"),
+        ("/go//evil.com", "/evil.com"),
+        ("/go///evil.com/", "/evil.com/"),
+        ("/go/\\evil.com", "/evil.com"),
+        ("/go/%5Cevil.com", "/evil.com"),
+        ("/go/%2f%2Fevil.com", "/evil.com"),
+        ("/go%2f/evil.com", "/evil.com"),
+        ("/x", "https://example.com"),
+        ("/x/", "https://example.com/"),
+        ("/x%2F@evil.com/", "https://example.com/@evil.com/"),
+        ("/x%2f.evil.com", "https://example.com/.evil.com"),
+        ("/y/%C3%A9?a", "https://example.com/z/%C3%A9?a"),
+    ] {
+        let answer = ask(&mut connection, "a.test", target);
+        assert_eq!(answer.header("location"), Some(location), "{target}");
+    }
+}
+
+#[test]
 fn a_host_that_is_not_served_is_misdirected() {
     let daemon = Builder::new().config(TWO_HOSTS).start();
     let mut connection = Connection::open(daemon.http);
@@ -136,6 +165,14 @@ fn a_table_that_cannot_be_meant_is_refused_with_host_path_and_line() {
         (
             "{ path = \"/a\", to = { redirect = { location = \"b\" } } }",
             &["needs a `location`"],
+        ),
+        (
+            "{ path = \"/a\", to = { redirect = { location = \"/b?x=1\", keep_path = true } } }",
+            &["no path can stand"],
+        ),
+        (
+            "{ path = \"/a\", to = { redirect = { location = \"/b#x\", keep_path = true } } }",
+            &["no path can stand"],
         ),
         (
             "{ path = \"/a\", to = { redirect = { location = \"/b\", status = 200 } } }",
