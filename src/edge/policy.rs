@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
 use self::cors::Cors;
@@ -37,7 +37,8 @@ pub struct Policy {
 pub struct Passed {
     /// The strictest of the limits.
     standing: Option<Standing>,
-    cors: Option<HeaderMap>,
+    /// Of the page that asks, where a route has `cors`.
+    origin: Option<HeaderValue>,
     too_large: Option<Arc<AtomicBool>>,
 }
 
@@ -61,7 +62,13 @@ impl Policy {
         request: &mut Request<Body>,
         client: &Client,
     ) -> Result<Passed, Box<Response<Body>>> {
-        let refuse = |status, error| Box::new(refusal(status, error, &client.request_id));
+        let cors = self.cors.as_ref();
+        let origin = cors.and_then(|_| request.headers().get(header::ORIGIN).cloned());
+        let refuse = |status, error| {
+            let mut refused = refusal(status, error, &client.request_id);
+            self.write_cors(refused.headers_mut(), origin.as_ref());
+            Box::new(refused)
+        };
         let inside = |allow: &Vec<Network>| {
             allow
                 .iter()
@@ -73,29 +80,21 @@ impl Policy {
                 "Not allowed from this address",
             ));
         }
-        let cors = self.cors.as_ref();
         if let Some(preflight) = cors.and_then(|cors| cors.preflight(request)) {
             return Err(Box::new(preflight));
         }
-        let mut passed = Passed {
-            standing: None,
-            cors: cors.map(|cors| cors.fields(request.headers())),
-            too_large: None,
-        };
+        let mut strictest: Option<Standing> = None;
         for limiter in &self.limiters {
             let standing = limiter.take(client, request.headers());
             if standing.is_refused() {
                 let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "Too many requests");
                 standing.write(response.headers_mut());
-                passed.write_cors(response.headers_mut());
                 return Err(response);
             }
-            let strictest = passed
-                .standing
-                .take()
-                .filter(|other| other.is_stricter(&standing));
-            passed.standing = Some(strictest.unwrap_or(standing));
+            let other = strictest.filter(|other| other.is_stricter(&standing));
+            strictest = Some(other.unwrap_or(standing));
         }
+        let mut too_large = None;
         if let Some(most) = self.max_body_bytes {
             if length(request.headers()).is_some_and(|length| length > most) {
                 return Err(refuse(
@@ -110,9 +109,13 @@ impl Policy {
                 left: most,
                 exceeded: exceeded.clone(),
             });
-            passed.too_large = Some(exceeded);
+            too_large = Some(exceeded);
         }
-        Ok(passed)
+        Ok(Passed {
+            standing: strictest,
+            origin,
+            too_large,
+        })
     }
 
     /// After [`Policy::begin`]: preflights carry no password (Fetch Standard). `Err` is the answer to a request that goes
@@ -128,7 +131,14 @@ impl Policy {
         }
     }
 
-    /// Gives an answer that is not the handler's what all answers of the route have.
+    /// Lets pages of the origins that the route names read an answer. Preflights have been given what is theirs.
+    pub fn write_cors(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+        if let Some(cors) = &self.cors {
+            cors.write(headers, origin);
+        }
+    }
+
+    /// Gives an answer what all answers of the route have. `path` is the request's own, decoded.
     pub fn dress(
         &self,
         mut response: Response<Body>,
@@ -150,7 +160,7 @@ impl Policy {
         }
     }
 
-    /// `path` is the request's own.
+    /// `path` is the request's own, decoded.
     pub fn end(
         &self,
         passed: &Passed,
@@ -172,25 +182,12 @@ impl Policy {
         if let Some(standing) = &passed.standing {
             standing.write(response.headers_mut());
         }
-        passed.write_cors(response.headers_mut());
+        self.write_cors(response.headers_mut(), passed.origin.as_ref());
         let mut response = self.dress(response, path, client);
         if self.login.is_some() {
             headers::keep_private(response.headers_mut());
         }
         response
-    }
-}
-
-impl Passed {
-    /// One set: whatever an upstream says about origins is not ours.
-    fn write_cors(&self, headers: &mut HeaderMap) {
-        let Some(fields) = &self.cors else { return };
-        for name in cors::FIELDS {
-            headers.remove(name);
-        }
-        for (name, value) in fields {
-            headers.append(name, value.clone());
-        }
     }
 }
 

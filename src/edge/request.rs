@@ -1,7 +1,7 @@
 //! One request: an id, a check of its host, the router's answer, one access line when the last byte is out.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use futures_util::FutureExt as _;
-use http::header::{CONNECTION, COOKIE, LOCATION};
+use http::header::{CONNECTION, COOKIE, LOCATION, ORIGIN};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -101,6 +101,7 @@ async fn decide(
                 request_id: id.clone(),
             };
             let uri = request.uri().clone();
+            let origin = request.headers().get(ORIGIN).cloned();
             let answered = pass(shared, &site, &client, request).await;
             if late.is_none_or(|late| !late.load(Ordering::Relaxed)) {
                 return answered;
@@ -108,7 +109,7 @@ async fn decide(
             let status = StatusCode::REQUEST_TIMEOUT;
             let mut refused = refusal(status, "The body stopped arriving", id);
             close(&mut refused, version);
-            site.dress(refused, &client, uri.path())
+            site.dress(refused, &client, uri.path(), origin.as_ref())
         }
         Verdict::Api => route(&site, None, peer, id, request).await,
         Verdict::NoChallenge { host, token } => {
@@ -124,6 +125,11 @@ async fn decide(
             let mut refused = without_route(&site, Verdict::BadHost, id, tls);
             close(&mut refused, version);
             refused
+        }
+        Verdict::Redirect(_) | Verdict::Misdirected
+            if is_denied(shared, &site, peer.ip(), id, &request) =>
+        {
+            site.dress_bare(refusal(StatusCode::FORBIDDEN, "Forbidden", id), tls)
         }
         verdict => without_route(&site, verdict, id, tls),
     }
@@ -165,16 +171,17 @@ async fn pass(
 ) -> Response<Body> {
     let refuse = |status, error| {
         let refused = refusal(status, error, &client.request_id);
-        site.dress(refused, client, request.uri().path())
+        let origin = request.headers().get(ORIGIN);
+        site.dress(refused, client, request.uri().path(), origin)
     };
     if is_too_much(&request, shared.http.max_headers) {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return refuse(status, "The request has too many header fields");
     }
-    if is_denied(shared, site, client, &request) {
+    let (peer, id) = (client.address, &client.request_id);
+    if is_denied(shared, site, peer.ip(), id, &request) {
         return refuse(StatusCode::FORBIDDEN, "Forbidden");
     }
-    let (peer, id) = (client.address, &client.request_id);
     route(site, Some(client), peer, id, request).await
 }
 
@@ -185,8 +192,14 @@ fn is_too_much(request: &Request<Body>, most: usize) -> bool {
 }
 
 /// Whether the deny list turns a request away. What it finds is counted and logged in any case.
-fn is_denied(shared: &Shared, site: &Site, client: &Client, request: &Request<Body>) -> bool {
-    let found = site.gate.denials.find(request, client.address.ip());
+fn is_denied(
+    shared: &Shared,
+    site: &Site,
+    address: IpAddr,
+    id: &HeaderValue,
+    request: &Request<Body>,
+) -> bool {
+    let found = site.gate.denials.find(request, address);
     let Some(Denial { rule, block }) = found else {
         return false;
     };
@@ -196,8 +209,8 @@ fn is_denied(shared: &Shared, site: &Site, client: &Client, request: &Request<Bo
         rule,
         action,
         path = request.uri().path(),
-        address = %client.address.ip(),
-        id = client.request_id.to_str().unwrap_or_default(), // made of hexadecimal digits above
+        %address,
+        id = id.to_str().unwrap_or_default(), // made of hexadecimal digits above
         "the deny list fits a request"
     );
     block

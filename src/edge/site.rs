@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use futures_util::future::BoxFuture;
 use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 
 use self::fixed::Fixed;
 use super::client::Client;
@@ -127,14 +127,23 @@ impl Site {
 
     /// Gives an answer that no handler made what the answers of its route have; where there is no route, what is given
     /// without being asked for.
-    pub fn dress(&self, response: Response<Body>, client: &Client, path: &str) -> Response<Body> {
+    pub fn dress(
+        &self,
+        mut response: Response<Body>,
+        client: &Client,
+        path: &str,
+        origin: Option<&HeaderValue>,
+    ) -> Response<Body> {
         let host = HostName::parse(&client.host).and_then(|name| self.table.host(&name));
         let route = host.zip(RequestPath::parse(path)).and_then(|(host, path)| {
             let route = self.table.hosts()[host].route(path.plain())?;
             Some(&self.handlers[host][route].0)
         });
         match route {
-            Some(policy) => policy.dress(response, path, client),
+            Some(policy) => {
+                policy.write_cors(response.headers_mut(), origin);
+                policy.dress(response, path, client)
+            }
             None => self.dress_bare(response, client.tls),
         }
     }
@@ -173,9 +182,10 @@ impl Site {
         let route = &routes.routes[index];
         let (policy, handler) = &self.handlers[host][index];
         let below = path.below(route.prefix.len());
+        let plain = String::from_utf8_lossy(path.plain());
         let passed = match policy.begin(&mut request, client) {
             Ok(passed) => passed,
-            Err(refused) => return policy.dress(*refused, uri.path(), client),
+            Err(refused) => return policy.dress(*refused, &plain, client),
         };
         let wish = route
             .route
@@ -192,7 +202,7 @@ impl Site {
             Some(wish) => compress::answer(wish, response),
             None => response,
         };
-        policy.end(&passed, response, uri.path(), client)
+        policy.end(&passed, response, &plain, client)
     }
 
     fn handle<'a>(

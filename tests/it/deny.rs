@@ -75,6 +75,32 @@ fn what_scanners_ask_for_is_noted_and_by_option_blocked() {
 }
 
 #[test]
+fn what_is_denied_gets_neither_a_redirect_nor_word_of_the_host() {
+    let config =
+        "[hosts.\"one.localhost\"]\n[deny]\npaths = [\"/private\"]\nknown_bad = \"block\"\n";
+    let daemon = Builder::new().config(config).start();
+    let ask = |host: &str, path: &str| {
+        let host = [("Host", host)];
+        request(daemon.http, "GET", path, &host, b"").status
+    };
+    for (host, path, status) in [
+        ("one.localhost", "/.env", 403),
+        ("one.localhost", "/private", 403),
+        ("other.example", "/.env", 403),
+        ("one.localhost", "/", 308),
+        ("other.example", "/", 421),
+        ("one.localhost", "/.well-known/acme-challenge/.env", 404),
+        ("127.0.0.1", "/health/live", 200),
+    ] {
+        assert_eq!(ask(host, path), status, "{host} {path}");
+    }
+    let counted =
+        "seance_http_requests_denied_total{listener=\"http\",rule=\"known_bad\",action=\"block\"}";
+    assert_eq!(daemon.metric(counted), 2);
+    assert!(daemon.log().contains("the deny list fits a request"));
+}
+
+#[test]
 fn an_entry_that_cannot_be_meant_is_refused() {
     for (entry, wanted) in [
         ("paths = [\"private\"]", "`deny.paths` names `private`"),

@@ -10,15 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 
 use crate::config;
 
-/// What no upstream may say when a route says it.
-pub const FIELDS: [HeaderName; 6] = [
-    ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_HEADERS,
-    ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE,
-];
+/// What no upstream may say when a route says it, whatever the standard adds to it.
+const FIELDS: &str = "access-control-";
 
 pub struct Cors {
     any: bool,
@@ -74,24 +67,28 @@ impl Cors {
         }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        *response.headers_mut() = self.with_origin(&self.preflights, headers);
+        *response.headers_mut() = self.with_origin(&self.preflights, headers.get(ORIGIN));
         Some(response)
     }
 
-    /// What an answer to a request with these fields says.
-    pub fn fields(&self, request: &HeaderMap) -> HeaderMap {
-        self.with_origin(&self.answers, request)
+    /// Gives the answer to a request from `origin` one set of fields: whatever an upstream says about origins is not ours.
+    pub fn write(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+        let unwanted = |name: &&HeaderName| name.as_str().starts_with(FIELDS);
+        while let Some(name) = headers.keys().find(unwanted).cloned() {
+            headers.remove(name);
+        }
+        for (name, value) in &self.with_origin(&self.answers, origin) {
+            headers.append(name, value.clone());
+        }
     }
 
-    fn with_origin(&self, allowed: &HeaderMap, request: &HeaderMap) -> HeaderMap {
+    fn with_origin(&self, allowed: &HeaderMap, origin: Option<&HeaderValue>) -> HeaderMap {
         if self.any {
             let mut fields = allowed.clone();
             fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             return fields;
         }
-        let origin = request
-            .get(ORIGIN)
-            .filter(|origin| self.origins.contains(origin));
+        let origin = origin.filter(|origin| self.origins.contains(origin));
         let mut fields = match origin {
             Some(origin) => {
                 let mut fields = allowed.clone();

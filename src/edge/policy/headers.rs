@@ -21,7 +21,7 @@ const ROOM: usize = 6;
 pub struct Headers {
     /// Added to answers that do not have them.
     security: Vec<(HeaderName, HeaderValue)>,
-    /// Likewise, over TLS.
+    /// Over TLS, in place of what an upstream says: it speaks for the whole host.
     transport: Option<HeaderValue>,
     cache: Vec<CacheTier>,
     edits: crate::config::FieldEdits,
