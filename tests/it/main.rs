@@ -42,6 +42,7 @@ mod edge;
 mod edge_acme;
 mod edge_acme_ari;
 mod edge_acme_killed;
+mod edge_acme_limits;
 mod edge_acme_nodes;
 mod edge_acme_renewal;
 mod edge_certificates;

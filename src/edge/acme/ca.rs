@@ -304,3 +304,50 @@ impl Answer {
         retry_after(&self.headers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, kind: &str, after: Option<&str>) -> AcmeError {
+        let mut headers = HeaderMap::new();
+        if let Some(after) = after {
+            headers.insert(header::RETRY_AFTER, after.parse().expect("a value"));
+        }
+        let body = format!("{{\"type\":\"urn:ietf:params:acme:error:{kind}\"}}");
+        let status = StatusCode::from_u16(status).expect("a status");
+        match judge("take an order", status, headers, body.into()) {
+            Err(error) => error,
+            Ok(_) => panic!("{status} is a success"),
+        }
+    }
+
+    #[test]
+    fn a_limit_is_told_from_an_outage_whatever_its_status() {
+        for status in [429, 503] {
+            let limited = judged(status, "rateLimited", Some("90"));
+            assert!(limited.is_problem("rateLimited"), "{limited:?}");
+            assert_eq!(limited.outcome(), "rate_limited");
+            assert_eq!(limited.retry_after(), Some(Duration::from_secs(90)));
+        }
+        assert!(judged(503, "serverInternal", None).is_outage());
+        assert!(!judged(429, "malformed", None).is_outage());
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_read_in_either_form() {
+        for (after, seconds) in [
+            ("5", 5),
+            (" 5 ", 5),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 24 * 3600),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ] {
+            let pause = judged(503, "serverInternal", Some(after)).retry_after();
+            assert_eq!(pause, Some(Duration::from_secs(seconds)), "{after}");
+        }
+        for none in ["-5", "soon", "99999999999999999999"] {
+            let pause = judged(503, "serverInternal", Some(none)).retry_after();
+            assert_eq!(pause, None, "{none}");
+        }
+    }
+}

@@ -6,10 +6,12 @@ use rustls::sign::CertifiedKey;
 use rustls_acme::acme::{Account, Challenge, ChallengeType};
 
 use super::attempts::Kind;
+use super::elsewhere;
 use super::error::AcmeError;
 use super::vault::Vault;
 use crate::cause::chain;
 use crate::edge::tls::certificates::{Certificates, Response};
+use crate::tasks;
 
 /// In the vault, by name, for the nodes that the CA may reach instead of us.
 pub const FOLDER: &str = "challenges";
@@ -70,6 +72,8 @@ pub async fn answer(
             key_authorization: authorization,
         };
         vault.save(FOLDER, name, &response).await?;
+        // Till then another node may rely on having found nothing.
+        tasks::pause(elsewhere::RELIED_ON).await;
     }
     Ok(answering)
 }

@@ -13,6 +13,10 @@ use crate::store::{BoxError, StoreError};
 
 /// Details are the CA's words; more of them than this help nobody.
 const DETAIL_MOST: usize = 1000;
+/// What a CA asks for bars a name no longer than that.
+const RETRY_MOST: Duration = Duration::from_secs(24 * 3600);
+/// The same when it says that we come too often: CAs count by the week.
+const RATE_LIMIT_MOST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A failed step on the way to a certificate.
 #[derive(Debug, thiserror::Error)]
@@ -149,15 +153,20 @@ impl AcmeError {
         )
     }
 
-    /// How long the CA asks us to wait.
+    /// How long the CA asks us to wait, as far as that is obeyed: a day, or a week when it limits us.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
+        let asked = match self {
             AcmeError::Unavailable { retry_after, .. } | AcmeError::Refused { retry_after, .. } => {
                 *retry_after
             }
-            AcmeError::Directory { source } => source.retry_after(),
+            AcmeError::Directory { source } => return source.retry_after(),
             _ => None,
-        }
+        };
+        let most = match self.is_problem("rateLimited") {
+            true => RATE_LIMIT_MOST,
+            false => RETRY_MOST,
+        };
+        asked.map(|asked| asked.min(most))
     }
 
     /// A word for the metrics.

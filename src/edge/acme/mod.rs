@@ -9,7 +9,9 @@ mod attempts;
 mod ca;
 mod certificate;
 pub mod challenge;
+mod elsewhere;
 mod error;
+mod failures;
 mod jws;
 mod lease;
 mod name;
@@ -32,10 +34,11 @@ use tokio_util::sync::CancellationToken;
 use self::account::{Accounts, Binding};
 use self::ca::Ca;
 use self::certificate::Certificate;
+use self::elsewhere::Elsewhere;
 use self::name::Worker;
 use self::report::Report;
 use self::vault::Vault;
-use super::tls::certificates::{Certificates, Response};
+use super::tls::certificates::Certificates;
 use crate::cause::chain;
 use crate::config::{self, AcmeStorage, SecretError};
 use crate::metrics::Metrics;
@@ -46,8 +49,6 @@ pub use self::error::AcmeError;
 
 /// Orders that are open at the same time; with more names the others wait.
 const ORDERS: usize = 8;
-/// Questions to the store at the same time, for challenges that other nodes have put up.
-const QUESTIONS: usize = 4;
 /// A store that does not answer holds the start up no longer.
 const LOAD: Duration = Duration::from_secs(2);
 
@@ -66,8 +67,7 @@ struct Shared {
     provider: Arc<CryptoProvider>,
     report: Report,
     orders: Semaphore,
-    /// Bounds what strangers that pose as a CA can cost the store.
-    questions: Semaphore,
+    elsewhere: Elsewhere,
     /// Tells this node's leases from those of others.
     node: String,
     tasks: Tasks,
@@ -120,7 +120,7 @@ impl Acme {
             provider,
             report: Report::new(certificates, metrics),
             orders: Semaphore::new(ORDERS),
-            questions: Semaphore::new(QUESTIONS),
+            elsewhere: Elsewhere::new(),
             node,
             tasks: tasks.clone(),
         };
@@ -129,7 +129,7 @@ impl Acme {
             let asked = shared.clone();
             certificates.ask_elsewhere(Box::new(move |name| {
                 let asked = asked.clone();
-                Box::pin(async move { asked.response(&name).await })
+                Box::pin(async move { asked.elsewhere.response(&asked.vault, &name).await })
             }));
         }
         Ok(Acme {
@@ -155,6 +155,7 @@ impl Acme {
             }
             self.shared.certificates.remove(&name);
             self.shared.report.forget(&name);
+            self.shared.elsewhere.forget(&name);
         }
         for name in names {
             let known = self.workers().contains_key(name);
@@ -210,16 +211,6 @@ impl Shared {
                 None
             }
         }
-    }
-
-    /// What another node has put up for the CA.
-    async fn response(&self, name: &str) -> Option<Response> {
-        let _place = self.questions.acquire().await; // never closed
-        let read = self.vault.read(challenge::FOLDER, name).await;
-        read.unwrap_or_else(|error| {
-            tracing::warn!(host = name, error = %chain(&error), "cannot look up what another node answers the CA");
-            None
-        })
     }
 
     fn install(&self, name: &str, certificate: &Certificate) {

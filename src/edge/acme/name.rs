@@ -1,9 +1,10 @@
 //! One name: is its certificate due, get a new one, and when to look again.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +12,7 @@ use super::Shared;
 use super::ari::Ari;
 use super::certificate::Certificate;
 use super::error::AcmeError;
+use super::failures::{Failures, until};
 use super::lease::Lease;
 use super::order::Desk;
 use super::renewal;
@@ -28,20 +30,6 @@ const LOOK: Duration = Duration::from_secs(3600);
 const LOOK_SHARED: Duration = Duration::from_secs(60);
 /// While another node is at it.
 const LOOK_LEASED: Duration = Duration::from_secs(2);
-/// After a failure that is the CA's absence, doubled each time.
-const AFTER_OUTAGE: Duration = Duration::from_secs(1);
-/// The most of that: the return of the CA is seen within 15 seconds, with the time that one question may take.
-const AFTER_OUTAGE_MOST: Duration = Duration::from_secs(6);
-/// After a failure to keep what was obtained.
-const AFTER_STORAGE: Duration = Duration::from_secs(10);
-/// After a refusal, doubled each time.
-const AFTER_REFUSAL: Duration = Duration::from_secs(60);
-/// The most of that.
-const AFTER_REFUSAL_MOST: Duration = Duration::from_secs(3600);
-/// When the CA limits us without saying for how long.
-const RATE_LIMIT: Duration = Duration::from_secs(3600);
-/// No CA can bar a name for longer by what it asks.
-const RETRY_MOST: Duration = Duration::from_secs(24 * 3600);
 
 pub struct Worker {
     name: String,
@@ -50,10 +38,7 @@ pub struct Worker {
     /// What the vault said of the certificate that is in force.
     seen: Option<Meta>,
     ari: Ari,
-    /// Refusals in a row.
-    refusals: u32,
-    /// Tries in a row that the CA did not answer.
-    outages: u32,
+    failures: Failures,
 }
 
 impl Worker {
@@ -64,8 +49,7 @@ impl Worker {
             current,
             seen: None,
             ari: Ari::default(),
-            refusals: 0,
-            outages: 0,
+            failures: Failures::default(),
         }
     }
 
@@ -73,7 +57,15 @@ impl Worker {
         let cancelled = self.shared.tasks.cancelled();
         let looking = async {
             loop {
-                let pause = self.look().await;
+                // Without this one fault of ours would end the name's renewals until a restart.
+                let looked = AssertUnwindSafe(self.look()).catch_unwind().await;
+                let pause = looked.unwrap_or_else(|_| {
+                    tracing::error!(
+                        host = self.name,
+                        "the work for a certificate panicked; it goes on later"
+                    );
+                    LOOK
+                });
                 tasks::pause(pause).await;
             }
         };
@@ -88,7 +80,7 @@ impl Worker {
     async fn look(&mut self) -> Duration {
         match self.step().await {
             Ok(pause) => {
-                (self.refusals, self.outages) = (0, 0);
+                self.failures = Failures::default();
                 pause
             }
             Err(error) => {
@@ -98,7 +90,7 @@ impl Worker {
                 if error.is_outage() && !matches!(error, AcmeError::Silent { .. }) {
                     self.shared.ca.doubt().await;
                 }
-                let pause = self.after(&error);
+                let pause = self.failures.after(&error, clock::now());
                 tracing::debug!(host = self.name, error = %chain(&error), pause_s = pause.as_secs(), "trying again");
                 pause
             }
@@ -221,32 +213,4 @@ impl Worker {
         let next = self.ari.next().map_or(due, |next| next.min(due));
         Some(until(next, now).min(most))
     }
-
-    fn after(&mut self, error: &AcmeError) -> Duration {
-        let now = clock::now();
-        if let Some(asked) = error.retry_after() {
-            return asked.clamp(AFTER_OUTAGE, RETRY_MOST);
-        }
-        match error {
-            AcmeError::Silent { again } => again.saturating_duration_since(Instant::now()),
-            AcmeError::Paused { again } => until(*again, now),
-            AcmeError::Validation { .. } | AcmeError::Deadline => Duration::ZERO,
-            AcmeError::Store(_) => AFTER_STORAGE,
-            error if error.is_outage() => {
-                self.outages = self.outages.saturating_add(1);
-                (AFTER_OUTAGE * 2_u32.saturating_pow(self.outages.min(10) - 1))
-                    .min(AFTER_OUTAGE_MOST)
-            }
-            error if error.is_problem("rateLimited") => RATE_LIMIT,
-            _ => {
-                let pause = AFTER_REFUSAL * 2_u32.saturating_pow(self.refusals.min(10));
-                self.refusals = self.refusals.saturating_add(1);
-                pause.min(AFTER_REFUSAL_MOST)
-            }
-        }
-    }
-}
-
-fn until(time: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(time.duration_since(now)).unwrap_or_default() // past: now
 }

@@ -7,6 +7,7 @@ pub mod chromium;
 pub mod command;
 mod daemon;
 pub mod draft;
+pub mod faked_ca;
 pub mod frames;
 pub mod gate;
 pub mod http;
