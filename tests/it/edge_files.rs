@@ -167,6 +167,10 @@ fn nothing_outside_or_hidden_is_ever_sent() {
     symlink("/proc/self/root", root.join("magic")).expect("a link");
     symlink("loop", root.join("loop")).expect("a link");
     symlink("about.html", root.join("inside.html")).expect("a link");
+    symlink(".env", root.join("env.txt")).expect("a link");
+    symlink(".well-known/security.txt", root.join("contact.txt")).expect("a link");
+    symlink(".git", root.join("gitlink")).expect("a link");
+    symlink("../docs/.hidden.html", root.join("docs/shown.html")).expect("a link");
     nix::unistd::mkfifo(&root.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     let daemon = site(&options);
     for path in [
@@ -207,6 +211,9 @@ fn nothing_outside_or_hidden_is_ever_sent() {
         "/magic/etc/passwd",
         "/loop",
         "/pipe",
+        "/env.txt",
+        "/gitlink/config",
+        "/docs/shown",
     ] {
         for _ in 0..2 {
             let answer = ask(&daemon, path, &[]);
@@ -218,6 +225,7 @@ fn nothing_outside_or_hidden_is_ever_sent() {
         }
     }
     assert_eq!(status(&daemon, "/inside"), (200, "<h1>about".to_owned()));
+    assert_eq!(status(&daemon, "/contact.txt").0, 200);
 }
 
 #[test]

@@ -186,7 +186,8 @@ impl Root {
     }
 }
 
-/// Opens what `name` leads to when that lies in `directory`, whatever the links on the way; EXDEV when it lies outside.
+/// Opens what `name` leads to when that lies in `directory`, whatever the links on the way; EXDEV when it lies outside,
+/// or is hidden there.
 ///
 /// openat2(2) with RESOLVE_BENEATH would do it in one step, but `RestrictSUIDSGID=` of our unit takes it away: seccomp
 /// cannot look behind the pointer to its flags. So only the place is opened first, which has no effect on what is there.
@@ -198,7 +199,8 @@ fn open_beneath(directory: &OwnedFd, name: &str) -> nix::Result<(File, FileStat)
         Mode::empty(),
     )?;
     let (root, found) = (readlink(&itself(directory))?, readlink(&itself(&place))?);
-    if !Path::new(&found).starts_with(&root) {
+    let below = Path::new(&found).strip_prefix(&root);
+    if is_hidden(below.map_err(|_| Errno::EXDEV)?) {
         return Err(Errno::EXDEV);
     }
     let stat = fstat(&place)?;
@@ -211,6 +213,14 @@ fn open_beneath(directory: &OwnedFd, name: &str) -> nix::Result<(File, FileStat)
         Mode::empty(),
     )?;
     Ok((File::from(file), stat))
+}
+
+/// Whether a path below the root has a name that no request could spell: see [`Wanted::parse`].
+fn is_hidden(below: &Path) -> bool {
+    let mut names = below.iter().enumerate();
+    names.any(|(depth, name)| {
+        name.as_encoded_bytes().starts_with(b".") && (depth > 0 || name != ".well-known")
+    })
 }
 
 /// Under which name the kernel keeps an open file, proc_pid_fd(5).
