@@ -57,3 +57,55 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(most: usize, trusted: &[&str]) -> Addresses {
+        let network = |text: &&str| Network::try_from((*text).to_owned()).expect("a network");
+        let trusted: Vec<Network> = trusted.iter().map(network).collect();
+        Addresses::new(most, &trusted)
+    }
+
+    fn enter(addresses: &Addresses, address: &str) -> Option<Place> {
+        addresses.enter(address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn an_address_holds_as_many_places_as_it_may_until_one_is_freed() {
+        let addresses = addresses(2, &[]);
+        let first = enter(&addresses, "192.0.2.1");
+        let second = enter(&addresses, "::ffff:192.0.2.1");
+        assert!(first.is_some() && second.is_some());
+        assert!(enter(&addresses, "192.0.2.1").is_none());
+        let other = enter(&addresses, "192.0.2.2");
+        assert!(other.is_some(), "another address");
+        drop(first);
+        let third = enter(&addresses, "192.0.2.1");
+        assert!(third.is_some(), "a freed place");
+        assert!(enter(&addresses, "192.0.2.1").is_none());
+        drop((second, other, third));
+        assert!(addresses.open.lock().expect("the counts").is_empty());
+    }
+
+    #[test]
+    fn a_64_of_ipv6_is_one_address() {
+        let addresses = addresses(1, &[]);
+        let held = enter(&addresses, "2001:db8::1");
+        assert!(held.is_some());
+        assert!(enter(&addresses, "2001:db8::ffff:ffff:ffff:ffff").is_none());
+        assert!(enter(&addresses, "2001:db8:0:1::1").is_some());
+    }
+
+    #[test]
+    fn proxies_and_loopback_hold_as_many_as_they_want() {
+        let addresses = addresses(1, &["10.0.0.0/8"]);
+        for exempt in ["10.1.2.3", "::ffff:10.1.2.3", "127.0.0.1", "::1"] {
+            let places: Vec<_> = (0..3).map(|_| enter(&addresses, exempt)).collect();
+            assert!(places.iter().all(Option::is_some), "{exempt}");
+        }
+        let held = enter(&addresses, "11.0.0.1");
+        assert!(held.is_some() && enter(&addresses, "11.0.0.1").is_none());
+    }
+}

@@ -29,6 +29,8 @@ fn each_host_is_served_under_a_certificate_of_its_own() {
         let mut session = client.connect(daemon.https(), host).expect("a session");
         let answer = exchange(&mut session, &live(host));
         assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+        let strict = "strict-transport-security: max-age=31536000\r\n";
+        assert!(answer.contains(strict), "{host}: {answer}");
     }
 }
 
