@@ -35,7 +35,7 @@ use crate::edge::measure::Families;
 use crate::edge::{AccessLog, Edge, EdgeError, Listeners, listener};
 use crate::metrics::Metrics;
 use crate::release::SnapshotError;
-use crate::signaling::SignalingError;
+use crate::signaling::{Rules, SignalingError};
 use crate::store::StoreError;
 use crate::systemd::{self, Environment, SystemdError};
 use crate::tasks::Tasks;
@@ -161,7 +161,14 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
         let draining = rooms.draining().clone();
         Edge::new(site, &config.http, access, &tasks, measures, draining)
     };
-    let names = Names::open(&config, &state.path, &sockets.addresses, &tasks, &metrics);
+    let names = Names::open(
+        &config,
+        &state.path,
+        &sockets.addresses,
+        &tasks,
+        &metrics,
+        &families,
+    );
     let tls = Arc::new(names.tls(&config, &metrics).map_err(DaemonError::Tls)?);
     names.greet_signaling(&config, &rooms.signaling, sockets.signaling, &tls, &tasks)?;
     let issuing = Issuing {
@@ -226,10 +233,8 @@ async fn run_until_told(
             }
             Some(()) = signals.reload.recv() => {}
         }
-        let apply = async |config: &Config| {
-            rooms
-                .signaling
-                .reload(&config.signaling, &config.signaling_secrets);
+        let apply = async |config: &Config, rules: Rules| {
+            rooms.signaling.reload(rules);
             // Names that are dropped here may get a certificate from elsewhere there.
             if let Err(error) = issuing.follow(config).await {
                 tracing::error!(error = %chain(&error), "no certificates are obtained");

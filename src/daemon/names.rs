@@ -11,6 +11,7 @@ use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::edge::gate::Gate;
+use crate::edge::measure::Families;
 use crate::edge::signaling::Port;
 use crate::edge::tls::certificates::{Certificates, Standing};
 use crate::edge::tls::handshake::Tls;
@@ -34,6 +35,7 @@ impl Names {
         addresses: &Addresses,
         tasks: &Tasks,
         metrics: &Metrics,
+        families: &Families,
     ) -> Names {
         let certificates = Certificates::default();
         let wanted = &config.certificates;
@@ -41,7 +43,7 @@ impl Names {
             keeper: Keeper::start(&certificates, wanted, state, tasks, metrics),
             https_port: addresses.https.first().map_or(443, SocketAddr::port),
             certificates,
-            denied: DeniedAddresses::default(),
+            denied: DeniedAddresses::new(families.denials_of("signaling")),
         }
     }
 
@@ -68,12 +70,8 @@ impl Names {
                 }
             });
         }
-        let port = Arc::new(Port::new(
-            &config.signaling,
-            room,
-            tls.clone(),
-            tasks.clone(),
-        ));
+        let plain = config.signaling.plain;
+        let port = Arc::new(Port::new(room, tls.clone(), tasks.clone(), plain));
         signaling.listen(listeners, move |stream, peer| {
             if !denied.turn_away(peer.ip()) {
                 port.greet(stream, peer);

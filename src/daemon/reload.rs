@@ -1,8 +1,9 @@
 //! SIGHUP: reads the configuration again. A bad one changes nothing and says so.
 
-use super::{Source, logging::Logging};
+use super::{DaemonError, Source, logging::Logging};
 use crate::cause::chain;
 use crate::config::Config;
+use crate::signaling::{Rules, SignalingError};
 use crate::store::Store;
 use crate::systemd;
 
@@ -23,11 +24,10 @@ impl Reloader {
     }
 
     /// Puts the new configuration in force by `apply`, or leaves the old one.
-    pub async fn reload(&self, store: &Store, apply: impl AsyncFnOnce(&Config)) {
+    pub async fn reload(&self, store: &Store, apply: impl AsyncFnOnce(&Config, Rules)) {
         super::log_unheard(systemd::reloading());
-        let loaded = self.source.load();
-        let status = match loaded {
-            Ok(config) => {
+        let status = match self.load() {
+            Ok((config, rules)) => {
                 if let Err(error) = self.logging.change(&config.log) {
                     tracing::error!(
                         error = %chain(&error),
@@ -47,7 +47,7 @@ impl Reloader {
                         "the store keeps its credentials"
                     );
                 }
-                apply(&config).await;
+                apply(&config, rules).await;
                 tracing::info!(
                     message_id = systemd::message::RELOADED,
                     "configuration reloaded"
@@ -66,5 +66,14 @@ impl Reloader {
         super::memory::give_back_heap();
         // Last: whoever waits for READY=1 finds the new configuration in force.
         super::log_unheard(systemd::ready(status, &[]));
+    }
+
+    /// The new configuration, with what the signaling room makes of it and of its secrets: a room that needs tokens must not
+    /// stay open to everybody because a key cannot be read.
+    fn load(&self) -> Result<(Config, Rules), DaemonError> {
+        let config = self.source.load()?;
+        let rules = Rules::new(&config.signaling, &config.signaling_secrets)
+            .map_err(SignalingError::Rules)?;
+        Ok((config, rules))
     }
 }

@@ -26,6 +26,7 @@ use super::tls::handshake::Tls;
 use super::wire::Wire;
 use super::{Door, Shared};
 use crate::cause::chain;
+use crate::signaling::Cut;
 use crate::store::sendfile::FileQueue;
 
 /// HTTP/2 has no idle timeout of its own: a peer that does not answer a PING is gone.
@@ -58,13 +59,14 @@ pub async fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, do
         Door::Private => Way::Private,
         Door::Secure(tls) => return serve_tls(shared, tls, io, peer, begun).await,
     };
-    let visit = Visit::new(shared, Arrival { peer, way }, begun, false);
+    let visit = Visit::new(shared, Arrival { peer, way }, begun, io.cut(), false);
     let wire = Wire::new(io, visit.pace.clone());
     Box::pin(visit.serve(visit.builder(), wire, Some(files), |_| Poll::Ready(Ok(())))).await;
 }
 
 /// What a connection does is in boxes: it takes the memory that it needs now, not what it needed at its beginning.
 async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, io: Io, peer: SocketAddr, begun: Instant) {
+    let cut = io.cut();
     let accepted = tokio::select! {
         accepted = Box::pin(tls.accept(io)) => accepted,
         () = shared.stop.cancelled() => return,
@@ -80,7 +82,7 @@ async fn serve_tls(shared: &Arc<Shared>, tls: &Tls, io: Io, peer: SocketAddr, be
     let name = session.server_name().unwrap_or_default(); // without one there is no session
     let way = Way::Secure(name.to_ascii_lowercase().into());
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let visit = Visit::new(shared, Arrival { peer, way }, begun, http2);
+    let visit = Visit::new(shared, Arrival { peer, way }, begun, cut, http2);
     if !http2 {
         return visit.serve_http1(stream).await;
     }
@@ -101,14 +103,17 @@ struct Visit {
     arrival: Arc<Arrival>,
     pace: Arc<Pace>,
     begun: Arc<FirstRequest>,
+    cut: Cut,
 }
+
 impl Visit {
-    fn new(shared: &Arc<Shared>, arrival: Arrival, begun: Instant, http2: bool) -> Visit {
+    fn new(shared: &Arc<Shared>, arrival: Arrival, begun: Instant, cut: Cut, http2: bool) -> Visit {
         Visit {
             shared: shared.clone(),
             arrival: Arc::new(arrival),
             pace: Arc::new(Pace::new(&shared.http, begun, http2)),
             begun: Arc::default(),
+            cut,
         }
     }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use http::Request;
 use http::header::USER_AGENT;
 
+use super::measure::DenialCounter;
 use crate::config::{Deny, DenyMode, Network, RequestPath, path_fits};
 
 /// Names that paths of scanners have between their slashes, in lower case.
@@ -45,17 +46,26 @@ pub struct Denials {
 }
 
 /// The addresses of the list in force, for connections that begin with no request of HTTP.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct DeniedAddresses {
     denials: Arc<ArcSwap<Denials>>,
+    counted: DenialCounter,
 }
 
 impl DeniedAddresses {
+    pub fn new(counted: DenialCounter) -> DeniedAddresses {
+        DeniedAddresses {
+            denials: Arc::default(),
+            counted,
+        }
+    }
+
     pub fn follow(&self, deny: &Deny) {
         self.denials.store(Arc::new(Denials::new(deny)));
     }
 
-    /// Whether a connection from this address is to be dropped. What the list holds is logged in any case.
+    /// Whether a connection from this address is to be dropped. What the list holds is counted in any case, and logged
+    /// where it cannot flood the journal: a connection costs less than a line.
     pub fn turn_away(&self, address: IpAddr) -> bool {
         let denials = self.denials.load();
         let holds = || {
@@ -67,7 +77,8 @@ impl DeniedAddresses {
             return false;
         };
         let action = if block { "block" } else { "log" };
-        tracing::info!(rule, action, %address, "the deny list fits a signaling connection");
+        self.counted.count(rule, action);
+        tracing::debug!(rule, action, %address, "the deny list fits a signaling connection");
         block
     }
 }

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::deadline::Deadline;
 use super::patience::Patience;
+use crate::signaling::Cut;
 use crate::store::sendfile::{self, FileQueue};
 
 /// After the last answer the rest of a refused body is dropped for at most this long and this much: closing
@@ -29,6 +30,7 @@ pub struct Io {
     deadline: Deadline,
     armed: bool,
     lingering: Option<usize>,
+    cut: Cut,
 }
 
 impl Io {
@@ -42,7 +44,13 @@ impl Io {
             deadline: Deadline::after(Duration::ZERO),
             armed: false,
             lingering: None,
+            cut: Cut::default(),
         }
+    }
+
+    /// For whoever takes the connection over.
+    pub fn cut(&self) -> Cut {
+        self.cut.clone()
     }
 
     /// Ready when there is something to read, be it the end.
@@ -116,6 +124,16 @@ impl Io {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        if self.cut.is_given()
+            && let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
+        {
+            tracing::debug!(%error, "cannot reset a connection");
+        }
     }
 }
 

@@ -56,9 +56,16 @@ pub struct Measures {
     connections: Gauge<i64, AtomicI64>,
     resting: Gauge<i64, AtomicI64>,
     refused: Counter,
-    denied: Family<Denied, Counter>,
+    denied: DenialCounter,
     in_flight: Arc<Count>,
     open: Arc<Count>,
+}
+
+/// What the deny list fits on one set of listeners.
+#[derive(Clone)]
+pub struct DenialCounter {
+    listener: &'static str,
+    denied: Family<Denied, Counter>,
 }
 
 /// How many there are of something that comes and goes with every request, and a word when there are none.
@@ -110,7 +117,7 @@ impl Families {
             registry.register("http_connections_resting", help, families.resting.clone());
             let help = "Over the limit of one address";
             registry.register("http_connections_refused", help, families.refused.clone());
-            let help = "Requests that the deny list fits";
+            let help = "Requests, and connections of signaling, that the deny list fits";
             registry.register("http_requests_denied", help, families.denied.clone());
         });
         families
@@ -126,10 +133,30 @@ impl Families {
             connections: self.connections.get_or_create_owned(&label),
             resting: self.resting.get_or_create_owned(&label),
             refused: self.refused.get_or_create_owned(&label),
-            denied: self.denied.clone(),
+            denied: self.denials_of(listener),
             in_flight: Arc::default(),
             open: Arc::default(),
         }
+    }
+
+    pub fn denials_of(&self, listener: &'static str) -> DenialCounter {
+        DenialCounter {
+            listener,
+            denied: self.denied.clone(),
+        }
+    }
+}
+
+impl DenialCounter {
+    /// `action` is `block` or `log`.
+    pub fn count(&self, rule: &'static str, action: &'static str) {
+        let listener = self.listener;
+        let denied = Denied {
+            listener,
+            rule,
+            action,
+        };
+        self.denied.get_or_create(&denied).inc();
     }
 }
 
@@ -167,13 +194,7 @@ impl Measures {
 
     /// By the deny list; `action` is `block` or `log`.
     pub fn denied(&self, rule: &'static str, action: &'static str) {
-        let listener = self.listener;
-        let denied = Denied {
-            listener,
-            rule,
-            action,
-        };
-        self.denied.get_or_create(&denied).inc();
+        self.denied.count(rule, action);
     }
 
     pub fn refused(&self) {

@@ -13,6 +13,7 @@ use super::frames::Seen;
 use super::patience::Patience;
 use super::streams::{Answer, Piece};
 use crate::config;
+use crate::signaling::Cut;
 
 /// HTTP/2 frames that carry neither request nor body (PING, SETTINGS, PRIORITY, WINDOW_UPDATE …) cost a turn each and are
 /// worth nothing: what a connection receives may be eight times its requests and bodies and this much, bytes. nginx's rule.
@@ -43,8 +44,8 @@ pub struct Pace {
     in_flight: AtomicU32,
     /// Answers of HTTP/2 of which the last byte is not on its way. Their streams may have ended before.
     answers: AtomicU32,
-    /// The answer of the request that came last, until its stream takes it.
-    opened: Mutex<Option<Arc<Answer>>>,
+    /// What came last, until its stream takes it.
+    opened: Mutex<Option<Opened>>,
     /// The peer has not yet taken what was written.
     waiting: AtomicBool,
     /// A request has come.
@@ -87,6 +88,14 @@ pub enum Look {
     /// It has had no request for too long.
     Close,
     Cut(&'static str),
+}
+
+/// What a stream of HTTP/2 is for.
+#[derive(Clone)]
+pub enum Opened {
+    Answer(Arc<Answer>),
+    /// What another protocol sends. Whoever speaks that may give the order to drop it.
+    Tunnel(Cut),
 }
 
 /// The connection is in use.
@@ -247,8 +256,8 @@ impl Pace {
             self.in_head.store(false, Relaxed);
         }
         let answer = self.is_http2().then(|| Answer::new(self.clone()));
-        if answer.is_some() {
-            self.opened().clone_from(&answer);
+        if let Some(answer) = &answer {
+            *self.opened() = Some(Opened::Answer(answer.clone()));
         }
         Turn {
             pace: self.clone(),
@@ -258,12 +267,12 @@ impl Pace {
         }
     }
 
-    fn opened(&self) -> MutexGuard<'_, Option<Arc<Answer>>> {
+    fn opened(&self) -> MutexGuard<'_, Option<Opened>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer of the request that came last, once.
-    pub fn take_opened(&self) -> Option<Arc<Answer>> {
+    /// What came last, once.
+    pub fn take_opened(&self) -> Option<Opened> {
         self.opened().take()
     }
 
@@ -329,6 +338,11 @@ impl Turn {
     /// From now on the connection speaks another protocol, which has deadlines of its own.
     pub fn upgrade(&self) {
         self.pace.upgraded.store(true, Relaxed);
+    }
+
+    /// The same for its stream of HTTP/2, which hyper opens right behind the answer.
+    pub fn carries(&self, cut: Cut) {
+        *self.pace.opened() = Some(Opened::Tunnel(cut));
     }
 
     pub fn is_http2(&self) -> bool {

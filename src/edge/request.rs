@@ -23,6 +23,7 @@ use super::pace::Turn;
 use super::recorded::Recorded;
 use super::{Shared, Site, id, websocket};
 use crate::config::{self, REQUEST_ID};
+use crate::signaling::Cut;
 
 pub async fn answer(
     shared: Arc<Shared>,
@@ -53,12 +54,18 @@ pub async fn answer(
         },
     };
     let id = id::field(number);
-    let bootstrapped = websocket::translate(&mut request);
+    let cut = websocket::translate(&mut request).then(Cut::default);
+    if let Some(cut) = &cut {
+        request.extensions_mut().insert(cut.clone());
+    }
     let (request, late) = receive(&shared.http, request, &turn);
     let from = (peer, tls, version);
     let mut response = decide(&shared, &arrival, from, &id, request, late).await;
-    if bootstrapped {
+    if let Some(cut) = cut {
         response = websocket::answer(response, &id);
+        if response.status().is_success() {
+            turn.carries(cut);
+        }
     }
     response.headers_mut().insert(REQUEST_ID, id);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -12,7 +12,7 @@ use bytes::Buf;
 use futures_util::FutureExt as _;
 
 use super::deadline::Deadline;
-use super::pace::Pace;
+use super::pace::{Opened, Pace};
 use super::patience::Patience;
 use crate::tasks::Tasks;
 
@@ -166,8 +166,12 @@ where
 {
     fn execute(&self, future: F) {
         let busy = self.pace.busy();
-        // hyper hands a stream over right after its request; what carries a WebSocket has none.
-        let mut watch = self.pace.take_opened().map(Watch::new);
+        // hyper hands a stream over right after its request, and what carries a WebSocket right after its answer.
+        let (mut watch, cut) = match self.pace.take_opened() {
+            Some(Opened::Answer(answer)) => (Some(Watch::new(answer)), None),
+            Some(Opened::Tunnel(cut)) => (None, Some(cut)),
+            None => (None, None),
+        };
         // The first poll is the connection's own: a panic must not take the other streams along.
         let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind());
         let stream = async move {
@@ -178,7 +182,11 @@ where
                     Poll::Ready(true)
                 }
                 (Poll::Pending, Some(watch)) => watch.poll(cx).map(|()| false),
-                (Poll::Pending, None) => Poll::Pending,
+                (Poll::Pending, None) => match &cut {
+                    // Without its future h2 resets the stream.
+                    Some(cut) => cut.poll(cx).map(|()| false),
+                    None => Poll::Pending,
+                },
             });
             if let (false, Some(watch)) = (ended.await, &watch) {
                 // Without its future h2 resets the stream.

@@ -37,6 +37,8 @@ pub struct Bus {
     outgoing: VecDeque<Vec<u8>>,
     outgoing_bytes: usize,
     max_outgoing_bytes: usize,
+    /// Publishes that were taken to be sent, until they are.
+    sending: u64,
     silence: u64,
     due: Due,
     waiting: Arc<Notify>,
@@ -65,6 +67,7 @@ impl Bus {
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
             max_outgoing_bytes: settings.max_outgoing_bytes,
+            sending: 0,
             silence: MISSED_HEARTBEATS * settings.heartbeat_seconds * SECOND,
             due: Due::default(),
             waiting: Arc::default(),
@@ -110,7 +113,9 @@ impl Room {
         let Some(bus) = &mut self.bus else { return };
         bus.up = false;
         bus.nodes.clear();
-        bus.stats.dropped(Drop::Outgoing, bus.outgoing.len() as u64);
+        // Of a batch in the middle of which it was lost nobody knows what has arrived.
+        let lost = std::mem::take(&mut bus.sending) + bus.outgoing.len() as u64;
+        bus.stats.dropped(Drop::Outgoing, lost);
         bus.outgoing.clear();
         bus.outgoing_bytes = 0;
         self.hub.watch(false);
@@ -161,7 +166,7 @@ impl Room {
             let changed = changes.names.iter().map(|name| (&**name, members(name)));
             batch.extend(wire::changes(bus.node, changed));
         }
-        bus.stats.sent += bus.outgoing.len() as u64;
+        bus.sending = bus.outgoing.len() as u64;
         batch.extend(bus.outgoing.drain(..));
         bus.outgoing_bytes = 0;
         for envelope in &mut batch {
@@ -171,9 +176,18 @@ impl Room {
         batch
     }
 
-    fn bus_dropped(&mut self, why: Drop) {
+    /// What was taken is on its way.
+    fn bus_sent(&mut self) {
         if let Some(bus) = &mut self.bus {
-            bus.stats.dropped(why, 1);
+            bus.stats.sent += std::mem::take(&mut bus.sending);
+        }
+    }
+
+    /// NATS does not take one of those that were taken.
+    fn bus_too_large(&mut self) {
+        if let Some(bus) = &mut self.bus {
+            bus.sending = bus.sending.saturating_sub(1);
+            bus.stats.dropped(Drop::TooLarge, 1);
         }
     }
 

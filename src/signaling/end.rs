@@ -30,10 +30,12 @@ pub enum End {
     Restart,
     TokenExpired,
     Forbidden,
+    /// The fragments of a message came too slowly.
+    Unfinished,
 }
 
 /// The names under which ends are counted; [`End::count_as`] is an index into it.
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 22] = [
     "closed",
     "gone",
     "http",
@@ -55,6 +57,7 @@ pub const NAMES: [&str; 21] = [
     "restart",
     "token_expired",
     "forbidden",
+    "unfinished",
 ];
 
 impl End {
@@ -81,6 +84,7 @@ impl End {
             Self::Restart => 18,
             Self::TokenExpired => 19,
             Self::Forbidden => 20,
+            Self::Unfinished => 21,
         }
     }
 
@@ -111,6 +115,7 @@ impl End {
             Self::Restart => (code::SERVICE_RESTART, "server restarts"),
             Self::TokenExpired => (code::POLICY_VIOLATION, "token expired"),
             Self::Forbidden => (code::POLICY_VIOLATION, "not allowed by the token"),
+            Self::Unfinished => (code::POLICY_VIOLATION, "message not finished in time"),
         })
     }
 }

@@ -105,6 +105,11 @@ impl Hub {
         self.peers.insert(Peer::default())
     }
 
+    /// Peers that joined and have not left.
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
     /// Adds the peer to a topic; once more changes nothing.
     pub fn subscribe(
         &mut self,

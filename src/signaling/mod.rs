@@ -3,6 +3,7 @@
 //! One thread runs one room. Its connections are accepted on the room's own port, or handed over by the HTTP listener.
 
 mod bus;
+mod cut;
 mod end;
 mod frame;
 mod handshake;
@@ -12,6 +13,7 @@ mod message;
 mod office;
 mod outbox;
 mod peer;
+mod place;
 mod rate;
 mod report;
 mod room;
@@ -37,9 +39,13 @@ use crate::config::{Signaling as Settings, SignalingSecrets};
 use crate::metrics::Metrics;
 use crate::tasks::{self, Tasks};
 use bus::link::Link;
+pub use cut::Cut;
+pub use end::End;
 use hub::PeerId;
 pub use office::{BusState, Occupancy};
-use room::{Room, Rules, RulesError};
+pub use place::Place;
+use room::Room;
+pub use room::{Rules, RulesError};
 pub use stream::Stream;
 use token::Claims;
 
@@ -169,17 +175,16 @@ impl Signaling {
     /// Takes a connection in and runs it on the signaling thread. Without a place for it, it is dropped.
     pub fn enter(&self, stream: Stream, address: IpAddr) {
         let id = lock(&self.room).enter(stream, address);
-        self.run(id);
+        id.into_iter().for_each(|id| self.run(id));
     }
 
     /// The same for a connection whose handshake is done.
     fn enter_open(&self, stream: Stream, address: IpAddr, grant: Option<Box<Claims>>) {
         let id = lock(&self.room).enter_open(stream, address, grant);
-        self.run(id);
+        id.into_iter().for_each(|id| self.run(id));
     }
 
-    fn run(&self, id: Option<PeerId>) {
-        let Some(id) = id else { return };
+    fn run(&self, id: PeerId) {
         let connection = Connection {
             room: self.room.clone(),
             id,
@@ -208,7 +213,7 @@ impl Signaling {
                 let mut room = lock(&self.room);
                 portion
                     .iter()
-                    .for_each(|peer| room.close(*peer, end::End::Restart));
+                    .for_each(|peer| room.close(*peer, End::Restart));
             }
             tasks::pause(window / DRAIN_PORTIONS).await;
         }
@@ -227,16 +232,9 @@ impl Signaling {
         self.left.cancelled().await;
     }
 
-    /// Follows a new configuration; nobody is dropped, new limits hold from the next message on. Secrets that cannot be
-    /// read leave the old rules in force.
-    pub fn reload(&self, settings: &Settings, secrets: &SignalingSecrets) {
-        match Rules::new(settings, secrets) {
-            Ok(rules) => lock(&self.room).set_rules(rules),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the signaling room keeps its old settings"
-            ),
-        }
+    /// Follows a new configuration; nobody is dropped, new limits hold from the next message on.
+    pub fn reload(&self, rules: Rules) {
+        lock(&self.room).set_rules(rules);
     }
 }
 

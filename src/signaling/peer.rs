@@ -51,6 +51,8 @@ pub struct Peer {
 pub struct Fragments {
     pub opcode: Opcode,
     pub data: Vec<u8>,
+    /// When the first one came.
+    pub since: Nanos,
 }
 
 impl Peer {

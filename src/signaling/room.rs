@@ -3,10 +3,12 @@
 //! Everything here is synchronous and runs under one lock, which only the signaling thread takes often: nobody
 //! waits for it, and it is never held across an await.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::time::Instant;
+mod places;
 
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use self::places::Places;
 use super::bus::Bus;
 use super::end::{self, End};
 use super::frame::{self, Opcode};
@@ -26,8 +28,6 @@ const READ: usize = 64 * 1024;
 const BURST_SECONDS: u64 = 10;
 /// How long a peer may take to read a close frame and go.
 const CLOSE: Nanos = 2 * SECOND;
-/// Connections beyond the limit that may be open while they are told so.
-const SPARE_CONNECTIONS: usize = 256;
 const SECOND: Nanos = 1_000_000_000;
 /// The longest turn: what has been published goes out although there is still more to read.
 const TURN: Nanos = SECOND / 1000;
@@ -44,11 +44,7 @@ pub struct Room {
     pub draining: bool,
     pub(super) peers: Vec<Option<Peer>>,
     pub(super) buffer: Box<[u8]>,
-    /// All connections, and those that are in [`Phase::Open`].
-    sockets: usize,
-    open: usize,
-    /// Open connections by address.
-    addresses: HashMap<IpAddr, usize>,
+    places: Places,
     /// When the first publish came that has not gone out.
     turn: Option<Nanos>,
     began: Instant,
@@ -126,10 +122,8 @@ impl Room {
             malformed: 0,
             draining: false,
             peers: Vec::new(),
-            buffer: vec![0; READ].into(),
-            sockets: 0,
-            open: 0,
-            addresses: HashMap::new(),
+            buffer: read_buffer(),
+            places: Places::default(),
             turn: None,
             began: Instant::now(),
         }
@@ -150,11 +144,15 @@ impl Room {
 
     /// Connections in every phase.
     pub fn sockets(&self) -> usize {
-        self.sockets
+        self.hub.peer_count()
     }
 
     pub fn open_count(&self) -> usize {
-        self.open
+        self.places.open_count()
+    }
+
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.rules.settings.handshake_timeout_seconds)
     }
 
     pub fn all_peers(&self) -> Vec<PeerId> {
@@ -166,26 +164,39 @@ impl Room {
         self.peers.get_mut(id).and_then(Option::as_mut)
     }
 
-    /// Takes a connection in; none when there are so many that it cannot even be told why not.
-    pub fn enter(&mut self, stream: Stream, address: IpAddr) -> Option<PeerId> {
-        if self.sockets >= self.rules.settings.max_connections + SPARE_CONNECTIONS {
-            self.count(End::TooManyConnections);
-            return None;
+    /// Takes a place for a connection of this address, as [`config::subscriber`] gives it; false when there are so many that
+    /// it cannot even be told why not.
+    pub fn reserve(&mut self, address: IpAddr) -> bool {
+        match self.places.take(address, &self.rules.settings) {
+            Ok(()) => true,
+            Err(end) => {
+                self.count(end);
+                false
+            }
         }
+    }
+
+    /// Frees a place on which no connection came to sit.
+    pub fn release(&mut self, address: IpAddr) {
+        self.places.free(address);
+    }
+
+    /// Takes a connection in, when there is a place for it.
+    pub fn enter(&mut self, stream: Stream, address: IpAddr) -> Option<PeerId> {
+        let address = config::subscriber(address);
+        self.reserve(address).then(|| self.seat(stream, address))
+    }
+
+    /// Takes a connection in that has a place.
+    pub fn seat(&mut self, stream: Stream, address: IpAddr) -> PeerId {
         let now = self.now();
         let deadline = now + self.rules.settings.handshake_timeout_seconds * SECOND;
         let id = self.hub.join();
         if self.peers.len() <= id {
             self.peers.resize_with(id + 1, || None);
         }
-        self.peers[id] = Some(Peer::new(
-            stream,
-            config::subscriber(address),
-            now,
-            deadline,
-        ));
-        self.sockets += 1;
-        Some(id)
+        self.peers[id] = Some(Peer::new(stream, address, now, deadline));
+        id
     }
 
     /// Takes a connection in whose handshake is done.
@@ -209,15 +220,11 @@ impl Room {
         peer.deadline = ping;
         peer.heard = now;
         let address = peer.address;
-        self.open += 1;
-        let here = self.addresses.entry(address).or_insert(0);
-        *here += 1;
+        let placed = self.places.open(address, &self.rules.settings);
         if self.draining {
             self.close(id, End::Restart);
-        } else if *here > self.rules.settings.max_connections_per_address {
-            self.close(id, End::TooManyFromAddress);
-        } else if self.open > self.rules.settings.max_connections {
-            self.close(id, End::TooManyConnections);
+        } else if let Err(end) = placed {
+            self.close(id, end);
         }
     }
 
@@ -236,7 +243,7 @@ impl Room {
         let address = peer.address;
         tracing::debug!(peer = id, %address, end = end::NAMES[end.count_as()], "signaling peer closed");
         if was == Phase::Open {
-            self.uncount(address);
+            self.places.shut(address);
         }
         self.count(end);
         self.hub.leave_topics(id);
@@ -256,10 +263,10 @@ impl Room {
         };
         self.hub.leave(id);
         self.tell_bus();
-        self.sockets -= 1;
         if peer.phase == Phase::Open {
-            self.uncount(peer.address);
+            self.places.shut(peer.address);
         }
+        self.places.free(peer.address);
         if peer.phase != Phase::Closing {
             self.count(End::Gone);
             tracing::debug!(peer = id, address = %peer.address, "signaling peer gone");
@@ -318,6 +325,15 @@ impl Room {
                     self.close(id, End::Stalled)
                 }
                 Phase::Open if now >= peer.heard + idle => self.close(id, End::Idle),
+                // Its pings would find a frame that is not finished: no pong can stand inside of one.
+                Phase::Open
+                    if peer
+                        .fragments
+                        .as_ref()
+                        .is_some_and(|fragments| now >= fragments.since + ping) =>
+                {
+                    self.close(id, End::Unfinished);
+                }
                 Phase::Open if peer.grant.as_ref().is_some_and(|grant| today >= grant.exp) => {
                     self.close(id, End::TokenExpired);
                 }
@@ -347,16 +363,10 @@ impl Room {
     pub fn count(&mut self, end: End) {
         self.ends[end.count_as()] += 1;
     }
+}
 
-    fn uncount(&mut self, address: IpAddr) {
-        self.open -= 1;
-        if let Some(here) = self.addresses.get_mut(&address) {
-            *here -= 1;
-            if *here == 0 {
-                self.addresses.remove(&address);
-            }
-        }
-    }
+pub(super) fn read_buffer() -> Box<[u8]> {
+    vec![0; READ].into()
 }
 
 /// Offers bytes to one peer's socket.

@@ -10,7 +10,7 @@ use super::handshake::{self, Outcome};
 use super::hub::PeerId;
 use super::message::{self, Message};
 use super::peer::{Fragments, Nanos, Phase};
-use super::room::{Room, offer};
+use super::room::{Room, offer, read_buffer};
 
 /// Reads of one connection before the others have their turn.
 const READS: usize = 4;
@@ -85,6 +85,10 @@ impl Room {
         let Some(Some(peer)) = self.peers.get_mut(id) else {
             return Poll::Ready(None);
         };
+        // A panic in `received` took it along.
+        if self.buffer.is_empty() {
+            self.buffer = read_buffer();
+        }
         let mut buffer = ReadBuf::new(&mut self.buffer);
         let read = ready!(peer.stream.poll_read(cx, &mut buffer));
         let length = buffer.filled().len();
@@ -102,7 +106,18 @@ impl Room {
 
     /// Acts on bytes from a peer, after those of which the rest was missing; keeps what is incomplete.
     pub fn read(&mut self, id: PeerId, bytes: &mut [u8], now: Nanos) {
-        let Some(peer) = self.peer(id) else { return };
+        let Some(Some(peer)) = self.peers.get_mut(id) else {
+            return;
+        };
+        // As they come: what is never finished costs memory, too.
+        if peer.phase == Phase::Open
+            && !self
+                .rules
+                .bytes
+                .charge(&mut peer.bytes, bytes.len() as u64, now)
+        {
+            return self.close(id, End::ByteRate);
+        }
         let mut partial = std::mem::take(&mut peer.partial);
         let continued = !partial.is_empty();
         let bytes = if continued {
@@ -184,9 +199,6 @@ impl Room {
         if !self.rules.messages.charge(&mut peer.messages, 1, now) {
             return Err(End::MessageRate);
         }
-        if !self.rules.bytes.charge(&mut peer.bytes, size as u64, now) {
-            return Err(End::ByteRate);
-        }
         self.hub.stats.bytes_in += size as u64;
         self.frame(id, header, payload, now)?;
         Ok(size)
@@ -219,6 +231,7 @@ impl Room {
                 peer.fragments = Some(Box::new(Fragments {
                     opcode: header.opcode,
                     data: payload.to_vec(),
+                    since: now,
                 }));
                 Ok(())
             }

@@ -23,7 +23,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counts one batch that was offered to `members` peers.
+    /// Counts one batch that was offered to `members` peers; what one of them does not take at once waits for it.
     pub fn delivered(&mut self, frames: u64, members: usize, bytes: usize, took: Duration) {
         self.messages_out += frames * members as u64;
         self.bytes_out += (bytes * members) as u64;

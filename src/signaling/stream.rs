@@ -11,11 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::cut::Cut;
+
 pub enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    /// Whatever the HTTP listener read the request from.
-    Http(Box<TokioIo<Upgraded>>),
+    /// Whatever the HTTP listener read the request from, and how to have it cut.
+    Http(Box<TokioIo<Upgraded>>, Option<Cut>),
 }
 
 impl Stream {
@@ -27,7 +29,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
-            Self::Http(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
+            Self::Http(stream, _) => Pin::new(&mut **stream).poll_read(cx, buffer),
         }
     }
 
@@ -35,7 +37,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => poll_layered(&mut **stream, cx, bytes),
-            Self::Http(stream) => poll_layered(&mut **stream, cx, bytes),
+            Self::Http(stream, _) => poll_layered(&mut **stream, cx, bytes),
         }
     }
 
@@ -47,7 +49,7 @@ impl Stream {
             Self::Tcp(stream) => {
                 socket2::SockRef::from(&*stream).send_with_flags(bytes, libc::MSG_NOSIGNAL)
             }
-            Self::Tls(_) | Self::Http(_) => {
+            Self::Tls(_) | Self::Http(..) => {
                 let mut cx = Context::from_waker(Waker::noop());
                 match self.poll_write(&mut cx, bytes) {
                     Poll::Ready(written) => written,
@@ -66,7 +68,7 @@ impl Stream {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
-            Self::Http(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::Http(stream, _) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -80,7 +82,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
-            Self::Http(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Self::Http(stream, _) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 
@@ -91,7 +93,12 @@ impl Stream {
             Self::Tls(stream) => {
                 socket2::SockRef::from(stream.get_ref().0).set_linger(Some(Duration::ZERO))
             }
-            Self::Http(_) => Ok(()),
+            Self::Http(_, cut) => {
+                if let Some(cut) = cut {
+                    cut.give();
+                }
+                Ok(())
+            }
         }
     }
 }

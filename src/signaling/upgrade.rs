@@ -1,11 +1,11 @@
 //! Connections that begin as a request on the HTTP listener.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
+use super::cut::Cut;
 use super::end::End;
 use super::stream::Stream;
 use super::{Signaling, handshake, lock};
@@ -21,26 +21,27 @@ impl Signaling {
                 StatusCode::OK => room.count(End::Http),
                 _ => room.count(End::HandshakeRefused),
             }
-            (
-                response,
-                grant,
-                Duration::from_secs(room.rules.settings.handshake_timeout_seconds),
-            )
+            (response, grant, room.handshake_timeout())
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let cut = request.extensions_mut().remove::<Cut>();
             let upgrade = hyper::upgrade::on(&mut request);
             let signaling = self.clone();
             let join = async move {
                 match tokio::time::timeout(timeout, upgrade).await {
                     Ok(Ok(upgraded)) => signaling.enter_open(
-                        Stream::Http(Box::new(TokioIo::new(upgraded))),
+                        Stream::Http(Box::new(TokioIo::new(upgraded)), cut),
                         address,
                         grant,
                     ),
                     Ok(Err(error)) => {
-                        tracing::debug!(%error, "a connection ended before it could join the room")
+                        lock(&signaling.room).count(End::Gone);
+                        tracing::debug!(%error, "a connection ended before it could join the room");
                     }
-                    Err(_) => tracing::debug!("a connection did not take its handshake"),
+                    Err(_) => {
+                        lock(&signaling.room).count(End::HandshakeTimeout);
+                        tracing::debug!("a connection did not take its handshake");
+                    }
                 }
             };
             drop(self.tasks.short("signaling-upgrade", join)); // bounded by the handshake timeout

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use crate::harness::command::check_config;
 use crate::harness::http::{Answer, get, request};
+use crate::harness::websocket::connect_from;
 use crate::harness::{Builder, Daemon};
 
 const LISTS: &str =
@@ -116,13 +117,7 @@ fn an_entry_that_cannot_be_meant_is_refused() {
 
 /// What the signaling port answers a connection from this address of loopback; nothing when it is dropped.
 fn signaling_from(daemon: &Daemon, source: &str) -> String {
-    let port = daemon.signaling.expect("a signaling address");
-    let kind = socket2::Type::STREAM;
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).expect("a socket");
-    let source: std::net::SocketAddr = format!("{source}:0").parse().expect("an address");
-    socket.bind(&source.into()).expect("an address of loopback");
-    socket.connect(&port.into()).expect("a connection");
-    let mut stream = std::net::TcpStream::from(socket);
+    let mut stream = connect_from(source, daemon.signaling.expect("a signaling address"));
     let ceiling = Some(crate::harness::wait::CEILING);
     stream.set_read_timeout(ceiling).expect("a timeout");
     let mut answer = String::new();
@@ -142,7 +137,10 @@ fn listed_addresses_are_dropped_on_the_signaling_port_too() {
         assert_eq!(signaling_from(&daemon, "127.0.0.2"), "");
         let answer = signaling_from(&daemon, "127.0.0.3");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert!(daemon.log().contains("fits a signaling connection"));
+        let counted = "seance_http_requests_denied_total{listener=\"signaling\",rule=\"address\",action=\"block\"}";
+        assert_eq!(daemon.metric(counted), 1);
+        // It costs nothing to come again and again.
+        assert!(!daemon.log().contains("fits a signaling connection"));
         daemon.reload(hosts);
         let answer = signaling_from(&daemon, "127.0.0.2");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -14,6 +14,7 @@ use crate::harness::upstream::{Peer, Upstream, ok};
 use crate::harness::wait::CEILING;
 use crate::harness::websocket::{TEXT, frame};
 use crate::harness::{Builder, Daemon};
+use crate::signaling_stalled::{GENEROUS, stall};
 
 const HOST: &str = "a.test";
 
@@ -266,6 +267,30 @@ fn the_signaling_room_opens_over_http2() {
             .await
             .expect("a delivery");
         assert!(String::from_utf8_lossy(&delivery).contains("\"data\":\"hello\""));
+    });
+}
+
+#[test]
+fn the_stream_of_a_reader_that_stalls_in_the_room_is_reset() {
+    let daemon = with_routes(&format!("{}{GENEROUS}", route("/room", "\"signaling\"")));
+    on_one_connection(&daemon, async |mut sender| {
+        let response = sender.send_request(connect("/room", "websocket")).await;
+        let mut socket = opened(response.expect("an answer")).await;
+        let ping = frame(0x80 | TEXT, br#"{"type":"ping"}"#);
+        let subscribe = frame(0x80 | TEXT, br#"{"type":"subscribe","topics":["doc"]}"#);
+        let sent = socket.write_all(&[subscribe, ping.clone()].concat()).await;
+        sent.expect("it is taken");
+        let mut pong = [0; 17];
+        socket.read_exact(&mut pong).await.expect("a pong");
+        stall(&daemon, "doc");
+        while socket.write_all(&ping).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let page = sender.send_request(get("/")).await;
+        assert_eq!(
+            page.expect("the connection goes on").status(),
+            StatusCode::NOT_FOUND
+        );
     });
 }
 

@@ -210,11 +210,44 @@ fn peers_are_pinged_and_must_answer() {
 }
 
 #[test]
+fn a_message_that_is_never_finished_ends_the_connection() {
+    let daemon = start("ping_interval_seconds = 1");
+    let mut a = connect(&daemon);
+    a.raw(&frame(TEXT, b"{"));
+    loop {
+        match a.receive() {
+            Received::Ping(payload) => a.send(PONG, &payload),
+            ended => {
+                let reason = "message not finished in time".to_owned();
+                break assert_eq!(ended, Received::Close(1008, reason));
+            }
+        }
+    }
+    let counted = "seance_signaling_ends_total{reason=\"unfinished\"}";
+    assert_eq!(daemon.metric(counted), 1);
+}
+
+#[test]
+fn bytes_count_when_they_come_though_their_frame_is_not_whole() {
+    let daemon = start("bytes_per_second = 2000");
+    let mut a = connect(&daemon);
+    a.raw(&frame(0x80 | TEXT, &[b' '; 60_000])[..30_000]);
+    assert_closed(
+        &daemon,
+        &mut a,
+        1008,
+        "too many bytes per second",
+        "byte_rate",
+    );
+}
+
+#[test]
 fn only_pages_of_known_origins_come_in() {
-    let daemon = start("allowed_origins = [\"https://app.example.com\"]");
+    let daemon = start("allowed_origins = [\"https://app.example.com\", \"tauri://localhost\"]");
     let address = daemon.signaling.expect("a signaling address");
     for (origin, status) in [
         ("Origin: https://app.example.com\r\n", "101"),
+        ("Origin: tauri://localhost\r\n", "101"),
         ("Origin: https://evil.example.com\r\n", "403"),
         ("Origin: https://app.example.com.evil.com\r\n", "403"),
         ("", "403"),

@@ -98,7 +98,7 @@ fn a_plain_get_is_answered_okay_on_any_path() {
 #[test]
 fn the_http_listener_leads_into_the_same_room() {
     let (daemon, mut a, _b) = room();
-    for path in ["/signaling", "/signaling/any/path?room=1"] {
+    for path in ["/signaling", "/signaling/", "/signaling/any/path?room=1"] {
         let mut c = WebSocket::open(daemon.http, path, "").expect("the handshake is accepted");
         c.subscribe("room");
         c.publish("room", path);
@@ -117,8 +117,33 @@ fn the_http_listener_leads_into_the_same_room() {
             |clients| *clients == Some(2),
         );
     }
-    let (_stream, head, _) = request(daemon.http, "GET /signaling HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for path in ["/signaling", "/signaling/", "/signaling//"] {
+        let asked = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (_stream, head, _) = request(daemon.http, &asked);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
+    }
+}
+
+#[test]
+fn what_passes_through_the_room_is_measured() {
+    let (daemon, mut a, mut b) = room();
+    let metric = |name: &str| daemon.metric(&format!("seance_signaling_{name}"));
+    let before = metric("received_bytes_total");
+    a.text(r#"{"type":"publish","topic":"room"}"#);
+    for peer in [&mut a, &mut b] {
+        assert_eq!(peer.delivery()["clients"], 2);
+    }
+    // A frame to the server has a head of six bytes, one to a client of two.
+    assert_eq!(metric("received_bytes_total") - before, 6 + 33);
+    assert_eq!(metric("messages_sent_total"), 2);
+    assert_eq!(metric("sent_bytes_total"), 2 * (2 + 45));
+    assert_eq!(metric("fanout_seconds_count"), 1);
+    let text = daemon.metrics_text();
+    let sum = text
+        .lines()
+        .find_map(|line| line.strip_prefix("seance_signaling_fanout_seconds_sum "));
+    let sum: f64 = sum.and_then(|sum| sum.parse().ok()).expect("a number");
+    assert!(sum > 0.0, "{sum}");
 }
 
 #[test]
@@ -155,6 +180,37 @@ fn on_shutdown_every_peer_is_told_to_reconnect() {
     for peer in [&mut a, &mut b] {
         assert_eq!(peer.closed(), (1012, "server restarts".to_owned()));
     }
+}
+
+#[test]
+fn on_shutdown_peers_are_told_one_after_the_other() {
+    let daemon = Builder::new()
+        .config("[signaling]\ndrain_milliseconds = 1500\n[log]\nfilter = \"seance=debug\"\n")
+        .start();
+    let address = daemon.signaling.expect("a signaling address");
+    let mut peers: Vec<WebSocket> = (0..100).map(|_| WebSocket::connect(address)).collect();
+    peers.iter_mut().for_each(WebSocket::settle);
+    daemon.signal(libc::SIGTERM);
+    for peer in &mut peers {
+        assert_eq!(peer.closed().0, 1012);
+    }
+    // By the clock of the daemon: this process may have had to wait for its turn.
+    let log = daemon.log();
+    let closed = log.lines().filter(|line| line.contains("end=\"restart\""));
+    let times: Vec<jiff::Timestamp> = closed
+        .map(|line| {
+            let time = line.split_whitespace().next().expect("a time");
+            time.parse().expect("a time")
+        })
+        .collect();
+    assert_eq!(times.len(), 100);
+    let spread = times[99].duration_since(times[0]);
+    assert!(spread.as_millis() >= 1400, "{spread:?}");
+    let pauses = times.windows(2).filter(|pair| {
+        let [before, after] = pair else { return false };
+        after.duration_since(*before).as_millis() >= 70
+    });
+    assert_eq!(pauses.count(), 19, "twenty portions");
 }
 
 #[test]

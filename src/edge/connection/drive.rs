@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http::header::UPGRADE;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -39,14 +40,17 @@ impl Visit {
         Future = BoxFuture<'static, Result<Response<Recorded>, Infallible>>,
     > + 'static {
         let (shared, arrival) = (self.shared.clone(), self.arrival.clone());
-        let (begun, pace) = (self.begun.clone(), self.pace.clone());
+        let (begun, pace, cut) = (self.begun.clone(), self.pace.clone(), self.cut.clone());
         service_fn(move |incoming| {
             begun.mark();
             let mut incoming: Request<Incoming> = incoming;
-            if let Some(files) = &files
-                && incoming.version() < Version::HTTP_2
-            {
-                incoming.extensions_mut().insert(files.clone());
+            if incoming.version() < Version::HTTP_2 {
+                if let Some(files) = &files {
+                    incoming.extensions_mut().insert(files.clone());
+                }
+                if incoming.headers().contains_key(UPGRADE) {
+                    incoming.extensions_mut().insert(cut.clone());
+                }
             }
             let turn = pace.begin();
             let answer = request::answer(shared.clone(), arrival.clone(), turn, incoming);

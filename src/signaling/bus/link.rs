@@ -11,7 +11,7 @@ use async_nats::{Client, ConnectOptions, Event, Subject, Subscriber};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Drop, Room};
+use super::Room;
 use crate::cause::chain;
 use crate::config::{Nats, NatsLogin, SecretError};
 use crate::signaling::lock;
@@ -187,11 +187,12 @@ impl Link {
                 match sent.map_err(|error| error.kind()) {
                     Ok(()) => {}
                     Err(PublishErrorKind::MaxPayloadExceeded) => {
-                        lock(&self.room).bus_dropped(Drop::TooLarge);
+                        lock(&self.room).bus_too_large();
                     }
                     Err(_) => return,
                 }
             }
+            lock(&self.room).bus_sent();
         }
     }
 

@@ -28,9 +28,23 @@ pub enum Received {
     End,
 }
 
+/// A connection from this address of loopback.
+pub fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+    let kind = socket2::Type::STREAM;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).expect("a socket");
+    let source: SocketAddr = format!("{source}:0").parse().expect("an address");
+    socket.bind(&source.into()).expect("an address of loopback");
+    socket.connect(&address.into()).expect("a connection");
+    TcpStream::from(socket)
+}
+
 /// Sends a request head and returns the answer's head with what came behind it.
 pub fn request(address: SocketAddr, head: &str) -> (TcpStream, String, Vec<u8>) {
-    let mut stream = TcpStream::connect(address).expect("a connection");
+    let stream = TcpStream::connect(address).expect("a connection");
+    request_on(stream, head)
+}
+
+fn request_on(mut stream: TcpStream, head: &str) -> (TcpStream, String, Vec<u8>) {
     stream
         .set_read_timeout(Some(CEILING))
         .expect("a read timeout");
@@ -77,7 +91,12 @@ impl WebSocket {
 
     /// `Err` is the head of an answer that is not 101.
     pub fn open(address: SocketAddr, path: &str, fields: &str) -> Result<WebSocket, String> {
-        let (stream, head, received) = request(address, &handshake(path, fields));
+        let stream = TcpStream::connect(address).expect("a connection");
+        WebSocket::open_on(stream, path, fields)
+    }
+
+    pub fn open_on(stream: TcpStream, path: &str, fields: &str) -> Result<WebSocket, String> {
+        let (stream, head, received) = request_on(stream, &handshake(path, fields));
         if !head.starts_with("HTTP/1.1 101 ") {
             return Err(head);
         }
