@@ -28,6 +28,7 @@ use crate::release::body::error::{BodyError, Problem, Refusal};
 use crate::release::draft::DraftError;
 use crate::release::path::{PathError, ReleasePath};
 use crate::release::{ControlError, PublishError, StagingError};
+use crate::signaling::token::OrderError;
 
 /// When a caller may come back after 503, seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -94,6 +95,8 @@ pub enum ApiError {
     #[error("Idempotency-Key must be 1 to 255 visible ASCII characters")]
     IdempotencyKey,
     #[error("Invalid body")]
+    Order(#[source] OrderError),
+    #[error("Invalid body")]
     Value {
         member: &'static str,
         rule: &'static str,
@@ -159,6 +162,7 @@ impl ApiError {
             | ApiError::Parameter { .. }
             | ApiError::Version
             | ApiError::Value { .. }
+            | ApiError::Order(_)
             | ApiError::IdempotencyKey
             | ApiError::ContentSha256
             | ApiError::Path { .. }
@@ -220,6 +224,9 @@ impl ApiError {
             ApiError::Draft(error) => failure::members(error),
             ApiError::Value { member, rule } => {
                 json!({ "error": self.to_string(), "message": format!("`{member}` has to be {rule}") })
+            }
+            ApiError::Order(source) => {
+                json!({ "error": self.to_string(), "message": source.to_string() })
             }
             ApiError::Path { path, source } => {
                 json!({ "error": self.to_string(), "path": path, "message": source.to_string() })

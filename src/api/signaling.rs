@@ -23,7 +23,7 @@ use super::error::{ApiError, ErrorBody};
 use super::{Api, auth};
 use crate::clock;
 use crate::signaling::Occupancy;
-use crate::signaling::token::TokenOrder;
+use crate::signaling::token::{OrderError, TokenOrder};
 
 /// Rooms in one answer.
 const ROOMS_LISTED: usize = 1000;
@@ -32,6 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(signaling))
         .routes(routes!(signaling_below))
+        .routes(routes!(signaling_slash))
         .routes(routes!(token))
         .routes(routes!(rooms))
         .routes(routes!(turn))
@@ -144,7 +145,10 @@ async fn token(
     let (token, expires) = api
         .signaling
         .make_token(order)
-        .ok_or(ApiError::NotConfigured("signaling.token_key_files"))?;
+        .map_err(|error| match error {
+            OrderError::NoKey => ApiError::NotConfigured("signaling.token_key_files"),
+            error => ApiError::Order(error),
+        })?;
     let expires = clock::rfc3339(expires);
     Ok(Json(Token { token, expires }))
 }
@@ -235,6 +239,20 @@ fn authenticate(api: &Api, headers: &HeaderMap, peer: SocketAddr) -> Result<(), 
     (status = 101, description = "A WebSocket"),
     (status = 200, content_type = "text/plain", body = String, example = json!("okay"))))]
 async fn signaling(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    api.signaling.upgrade(request, peer.ip()).map(Body::from)
+}
+
+/// The signaling WebSocket, with nothing below
+///
+/// The path below may not be empty where it is a parameter.
+#[utoipa::path(get, path = "/signaling/", tag = "signaling", operation_id = "signalingSlash", responses(
+    (status = 101, description = "A WebSocket"),
+    (status = 200, content_type = "text/plain", body = String, example = json!("okay"))))]
+async fn signaling_slash(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,

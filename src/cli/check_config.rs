@@ -1,13 +1,27 @@
 //! `seance check-config`: exit code 0 when the file is right, 1 when it is not.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cause::chain;
-use crate::config::{self, Config, HostCertificate, Place, TableRoute, Target};
+use crate::config::{
+    self, Config, ConfigError, HostCertificate, Place, SecretError, TableRoute, Target,
+};
+use crate::signaling::token::{Keys, ShortKey};
+
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("a file of `signaling.token_key_files` is no key")]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    ShortKey(#[from] ShortKey),
+}
 
 pub fn run(file: &Path, json: bool, quiet: bool) -> ExitCode {
-    let checked = config::load(Some(file), &config::environment(), None);
+    let checked = check(file);
     match &checked {
         Ok(config) if json => super::print(&format!("{}\n", summary(config))),
         Ok(_) if quiet => {}
@@ -30,6 +44,22 @@ pub fn run(file: &Path, json: bool, quiet: bool) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn check(file: &Path) -> Result<Config, CheckError> {
+    let config = config::load(Some(file), &config::environment(), None)?;
+    for (name, source) in &config.signaling_secrets.tokens {
+        match source.read() {
+            // Where a configuration is checked, its secrets need not be, nor be open to who checks it.
+            Err(SecretError::Read { source, .. })
+                if matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied
+                ) => {}
+            read => drop(Keys::new(&[(name.clone(), read?)])?),
+        }
+    }
+    Ok(config)
 }
 
 fn summary(config: &Config) -> serde_json::Value {

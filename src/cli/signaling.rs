@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use crate::clock;
 use crate::config::{self, ConfigError, SecretError};
-use crate::signaling::token::{Keys, ShortKey, TokenOrder};
+use crate::signaling::token::{Keys, OrderError, ShortKey, TokenOrder};
 use crate::systemd::Environment;
 
 #[derive(Subcommand)]
@@ -42,8 +42,8 @@ pub enum SignalingError {
     Secret(#[from] SecretError),
     #[error(transparent)]
     ShortKey(#[from] ShortKey),
-    #[error("`signaling.token_key_files` names no key to sign with")]
-    NoKey,
+    #[error(transparent)]
+    Order(#[from] OrderError),
 }
 
 pub fn run(command: Signaling, environment: &Environment) -> Result<(), SignalingError> {
@@ -67,8 +67,8 @@ pub fn run(command: Signaling, environment: &Environment) -> Result<(), Signalin
         subscribe: !no_subscribe,
         lifetime: expires_in,
     };
-    let claims = order.claims(clock::now(), config.signaling.token_lifetime_seconds);
-    let token = keys.sign(&claims).ok_or(SignalingError::NoKey)?;
+    let most = config.signaling.token_lifetime_seconds;
+    let (token, _) = keys.issue(order, clock::now(), most)?;
     super::print(&format!("{token}\n"));
     Ok(())
 }

@@ -35,7 +35,7 @@ pub fn address(key: &str, value: &str) -> Result<(), ConfigError> {
 /// Anything else would never match.
 pub fn origin(key: &'static str, value: &str) -> Result<(), ConfigError> {
     address(key, value)?;
-    if serialized(value).as_deref() == Some(value) {
+    if !value.contains('*') && serialized(value).as_deref() == Some(value) {
         return Ok(());
     }
     Err(ConfigError::Origin {
@@ -88,4 +88,31 @@ pub fn is_host(name: &str) -> bool {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     name.len() <= 253 && name.split('.').all(label)
+}
+
+/// The same for pages that an app's webview has from elsewhere: it sends a scheme of its own, or `null`.
+pub fn page_origin(key: &'static str, value: &str) -> Result<(), ConfigError> {
+    let refused = || ConfigError::PageOrigin {
+        key,
+        value: value.to_owned(),
+    };
+    match value.split_once("://") {
+        Some(("https" | "http", _)) => origin(key, value),
+        Some((scheme, host)) if is_scheme(scheme) && is_opaque_host(host) => Ok(()),
+        None if value == "null" => Ok(()),
+        _ => Err(refused()),
+    }
+}
+
+/// RFC 3986 §3.1, in the lower case that browsers send.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+}
+
+fn is_opaque_host(text: &str) -> bool {
+    text.bytes()
+        .all(|b| b.is_ascii_graphic() && !b"/?#@*".contains(&b))
 }

@@ -158,6 +158,11 @@ pub enum ConfigError {
          nothing more"
     )]
     Origin { key: &'static str, value: String },
+    #[error(
+        "`{key}` names `{value}`; a page that comes from no web server has an origin such as `tauri://localhost`, \
+         `file://` or `null`"
+    )]
+    PageOrigin { key: &'static str, value: String },
     #[error("`apps.{app}.hosts`: `{host}` is not a host name")]
     Host { app: AppName, host: String },
     #[error("`apps.{app}.display_name` has to be 1 to 80 characters on one line")]
@@ -303,7 +308,7 @@ fn origins(file: &file::File) -> Result<(), ConfigError> {
         origin => checks::origin("http.cors_origins", origin),
     })?;
     let mut signaling = file.signaling.allowed_origins.iter();
-    signaling.try_for_each(|origin| checks::origin("signaling.allowed_origins", origin))
+    signaling.try_for_each(|origin| checks::page_origin("signaling.allowed_origins", origin))
 }
 
 /// What answers for which host and path, as far as it does not depend on the apps.

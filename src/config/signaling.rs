@@ -21,7 +21,8 @@ pub struct Signaling {
     /// Whether the port takes connections without TLS, too, when a host has a certificate: the first byte tells them
     /// apart.
     pub plain: bool,
-    /// Origins whose pages may connect, `https://app.example.com`. Empty: any page, and clients that are no browser.
+    /// Origins whose pages may connect: `https://app.example.com`, of an app's webview `tauri://localhost`, `file://` or
+    /// `null`. Empty: any page, and clients that are no browser.
     pub allowed_origins: Vec<String>,
     /// Open connections in total; a further one is closed with 1013.
     pub max_connections: usize,
@@ -48,7 +49,8 @@ pub struct Signaling {
     pub stall_timeout_seconds: u64,
     /// Time for the opening handshake, seconds.
     pub handshake_timeout_seconds: u64,
-    /// A peer is pinged this often, and closed with 1008 when it has not answered by the next ping, seconds.
+    /// A peer is pinged this often, and closed with 1008 when it has not answered by the next ping, or takes longer than
+    /// that to send the fragments of one message, seconds.
     pub ping_interval_seconds: u64,
     /// A peer that sends no message for this long is closed with 1008, seconds. y-webrtc sends one every 15 s.
     pub idle_timeout_seconds: u64,
@@ -185,7 +187,7 @@ impl Signaling {
             ("signaling.handshake_timeout_seconds", self.handshake_timeout_seconds, 1, hour),
             ("signaling.ping_interval_seconds", self.ping_interval_seconds, 1, hour),
             ("signaling.idle_timeout_seconds", self.idle_timeout_seconds, 1, 24 * hour),
-            ("signaling.drain_milliseconds", self.drain_milliseconds, 0, 60_000),
+            ("signaling.drain_milliseconds", self.drain_milliseconds, 0, 10_000),
             ("signaling.token_lifetime_seconds", self.token_lifetime_seconds, 1, 366 * 24 * hour),
             ("signaling.turn.lifetime_seconds", self.turn.lifetime_seconds, 60, 24 * hour),
         ]

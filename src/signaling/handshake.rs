@@ -37,10 +37,18 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// A page that asks its own server for something other than a WebSocket names no origin (Fetch §3.2), but says that it
+    /// is such a page.
     fn knows_origin(&self, headers: &HeaderMap) -> bool {
-        let known =
-            |origin: &HeaderValue| self.origins.iter().any(|known| origin == known.as_str());
-        self.origins.is_empty() || headers.get(header::ORIGIN).is_some_and(known)
+        if self.origins.is_empty() {
+            return true;
+        }
+        match headers.get(header::ORIGIN) {
+            Some(origin) => self.origins.iter().any(|known| origin == known.as_str()),
+            None => headers
+                .get("sec-fetch-site")
+                .is_some_and(|site| site == "same-origin"),
+        }
     }
 
     /// What the token in the query allows; none without a token where none is needed. Browsers cannot set a header on a
@@ -71,9 +79,9 @@ impl Admission {
 /// Reads the head of a request that came in on our own port.
 pub fn read(bytes: &[u8], admission: &Admission) -> Outcome {
     let (head, request) = match server::Request::try_parse(bytes) {
-        Ok(Some(parsed)) => parsed,
+        Ok(Some((head, request))) if head <= MAX_HEAD => (head, request),
         Ok(None) if bytes.len() < MAX_HEAD => return Outcome::Incomplete,
-        Ok(None) => return refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Ok(_) => return refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
         // tungstenite reads nothing but GET; a health check may well ask with another method.
         Err(_) if bytes.starts_with(b"HEAD ") => return plain(true),
         Err(_) if is_other_method(bytes) => return refuse(StatusCode::METHOD_NOT_ALLOWED),
@@ -81,6 +89,10 @@ pub fn read(bytes: &[u8], admission: &Admission) -> Outcome {
     };
     if !request.headers().contains_key(header::UPGRADE) {
         return plain(false);
+    }
+    // RFC 6455 §4.2.1. The HTTP listener has seen to it before.
+    if request.headers().get_all(header::HOST).iter().count() != 1 {
+        return refuse(StatusCode::BAD_REQUEST);
     }
     match open(&request, admission) {
         Ok((response, grant)) => Outcome::Open {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Request, StatusCode};
 use jiff::Timestamp;
 
-use super::token::TokenOrder;
+use super::token::{OrderError, TokenOrder};
 use super::turn::Credentials;
 use super::{Signaling, lock};
 use crate::clock;
@@ -37,12 +37,13 @@ pub enum BusState {
 }
 
 impl Signaling {
-    /// A token and when it expires; none without a key to sign it.
-    pub fn make_token(&self, order: TokenOrder) -> Option<(String, Timestamp)> {
+    /// A token and when it expires.
+    pub fn make_token(&self, order: TokenOrder) -> Result<(String, Timestamp), OrderError> {
         let room = lock(&self.room);
-        let claims = order.claims(clock::now(), room.rules.settings.token_lifetime_seconds);
-        let expires = Timestamp::from_second(claims.exp).ok()?; // in the year 9999 nobody asks
-        Some((room.rules.admission.keys.sign(&claims)?, expires))
+        let most = room.rules.settings.token_lifetime_seconds;
+        let (token, expires) = room.rules.admission.keys.issue(order, clock::now(), most)?;
+        let expires = Timestamp::from_second(expires).unwrap_or(Timestamp::MAX); // of the year 9999
+        Ok((token, expires))
     }
 
     /// TURN credentials for whoever may enter the room; none where TURN is not configured.

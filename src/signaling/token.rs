@@ -43,17 +43,41 @@ pub struct TokenOrder {
     pub lifetime: Option<u64>,
 }
 
+/// Why no token is made: it could never be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    #[error("`signaling.token_key_files` names no key to sign with")]
+    NoKey,
+    #[error("`topics` and `prefixes` are both empty: the token would name no room")]
+    NoTopic,
+    #[error("`publish` and `subscribe` are both false: the token would allow nothing")]
+    NoRight,
+    #[error("the token would expire at once: `expiresIn` has to be 1 or more, seconds")]
+    NoTime,
+    #[error("`topics` and `prefixes` make a token of {0} bytes; it may have {TOKEN_MOST}")]
+    Long(usize),
+}
+
 impl TokenOrder {
-    pub fn claims(self, now: Timestamp, most: u64) -> Claims {
+    fn claims(self, now: Timestamp, most: u64) -> Result<Claims, OrderError> {
+        if self.topics.is_empty() && self.prefixes.is_empty() {
+            return Err(OrderError::NoTopic);
+        }
+        if !self.publish && !self.subscribe {
+            return Err(OrderError::NoRight);
+        }
         let lifetime = self.lifetime.unwrap_or(most).min(most);
-        Claims {
+        if lifetime == 0 {
+            return Err(OrderError::NoTime);
+        }
+        Ok(Claims {
             exp: now.as_second().saturating_add_unsigned(lifetime),
             nbf: None,
             topics: self.topics,
             prefixes: self.prefixes,
             publish: self.publish,
             subscribe: self.subscribe,
-        }
+        })
     }
 }
 
@@ -104,8 +128,23 @@ impl Keys {
         })
     }
 
+    /// A token, and when it expires, seconds since 1970. `most` is its longest life, seconds.
+    pub fn issue(
+        &self,
+        order: TokenOrder,
+        now: Timestamp,
+        most: u64,
+    ) -> Result<(String, i64), OrderError> {
+        let claims = order.claims(now, most)?;
+        let token = self.sign(&claims).ok_or(OrderError::NoKey)?;
+        if token.len() > TOKEN_MOST {
+            return Err(OrderError::Long(token.len()));
+        }
+        Ok((token, claims.exp))
+    }
+
     /// A signed token; none without a key.
-    pub fn sign(&self, claims: &Claims) -> Option<String> {
+    fn sign(&self, claims: &Claims) -> Option<String> {
         let (name, key) = self.keys.first()?;
         let header = Header {
             alg: "HS256".to_owned(),
@@ -264,6 +303,34 @@ mod tests {
         assert!(claims.may_publish("whole") && claims.may_publish("team/x"));
         assert!(!claims.may_publish("whole2") && !claims.may_publish("tea"));
         assert!(!claims.may_subscribe("whole"));
+    }
+
+    #[test]
+    fn no_token_is_made_that_could_never_be_used() {
+        let order = |names: usize, publish, lifetime| TokenOrder {
+            topics: (0..names).map(|n| format!("topic-{n:06}")).collect(),
+            prefixes: Vec::new(),
+            publish,
+            subscribe: false,
+            lifetime,
+        };
+        let now = Timestamp::from_second(100).unwrap();
+        let issue = |order| keys(&["key"]).issue(order, now, 50);
+        let (token, expires) = issue(order(1, true, Some(1000))).unwrap();
+        assert_eq!(expires, 150);
+        assert!(keys(&["key"]).verify(&token, 149).is_ok());
+        assert_eq!(issue(order(0, true, None)), Err(OrderError::NoTopic));
+        assert_eq!(issue(order(1, false, None)), Err(OrderError::NoRight));
+        assert_eq!(issue(order(1, true, Some(0))), Err(OrderError::NoTime));
+        let most = (1..1000)
+            .rev()
+            .find_map(|names| issue(order(names, true, None)).ok());
+        let (longest, _) = most.unwrap();
+        assert!(keys(&["key"]).verify(&longest, 101).is_ok() && longest.len() > 8000);
+        let longer = issue(order(1000, true, None));
+        assert!(matches!(longer, Err(OrderError::Long(_))), "{longer:?}");
+        let without = Keys::default().issue(order(1, true, None), now, 50);
+        assert_eq!(without, Err(OrderError::NoKey));
     }
 
     #[test]

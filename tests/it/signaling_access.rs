@@ -17,7 +17,7 @@ struct Access {
     address: SocketAddr,
 }
 
-fn config(keys: &tempfile::TempDir, files: &[&str], more: &str) -> String {
+pub fn config(keys: &tempfile::TempDir, files: &[&str], more: &str) -> String {
     for file in files {
         std::fs::write(
             keys.path().join(file),
@@ -297,40 +297,71 @@ fn turn_credentials_need_what_the_room_needs() {
         |path: &str, fields: &[(&str, &str)]| http(daemon.http, "GET", path, fields, b"").status;
     assert_eq!(get(&format!("/api/turn?token={token}"), &[origin]), 200);
     assert_eq!(get(&format!("/api/turn?token={token}"), &[]), 403);
+    // A page of the same server names no origin.
+    let turn = format!("/api/turn?token={token}");
+    assert_eq!(get(&turn, &[("Sec-Fetch-Site", "same-origin")]), 200);
+    assert_eq!(get(&turn, &[("Sec-Fetch-Site", "cross-site")]), 403);
+    let evil = ("Origin", "https://evil.example.com");
+    assert_eq!(get(&turn, &[evil, ("Sec-Fetch-Site", "same-origin")]), 403);
     assert_eq!(get("/api/turn", &[origin]), 401);
 }
 
 #[test]
-fn a_configuration_that_cannot_work_is_refused() {
-    for (section, error) in [
+fn no_token_is_made_that_could_never_be_used() {
+    let Access {
+        daemon,
+        keys: _keys,
+        ..
+    } = start("");
+    let many: Vec<String> = (0..500).map(|n| format!("a long topic {n:06}")).collect();
+    for (order, field) in [
+        (json!({}), "`topics` and `prefixes`"),
+        (json!({"topics": ["a"], "expiresIn": 0}), "`expiresIn`"),
         (
-            "[signaling]\nrequire_token = true\n",
-            "token_key_files` is empty",
+            json!({"topics": ["a"], "publish": false, "subscribe": false}),
+            "`publish` and `subscribe`",
         ),
-        ("[signaling.turn]\nurls = [\"turn:a\"]\n", "secret_file"),
-        ("[signaling.turn]\nsecret = \"a\"\n", "is a secret"),
-        (
-            "[signaling]\nallowed_origins = [\"app.example.com\"]\n",
-            "signaling.allowed_origins",
-        ),
-        (
-            "[signaling]\nmax_message_bytes = 1\n",
-            "signaling.max_message_bytes",
-        ),
+        (json!({"topics": many}), "it may have 8192"),
     ] {
-        let checked = command::check_config(section, &[]);
-        assert_ne!(checked.code, 0, "{section}");
-        assert!(
-            checked.stderr.contains(error),
-            "{section}: {}",
-            checked.stderr
-        );
+        let (status, answer) = post(&daemon, "/api/signaling/token", API_KEY, &order);
+        assert_eq!(status, 400, "{answer}");
+        let message = answer["message"].as_str().expect("a message");
+        assert!(message.contains(field), "{message}");
     }
-    let keys = tempfile::tempdir().expect("a temporary directory");
-    let text = config(&keys, &["short"], "");
-    std::fs::write(keys.path().join("short"), "x").expect("a key file");
-    let Err((_, log)) = Builder::new().config(&text).try_start() else {
-        panic!("a short key is no key")
-    };
+    let file = daemon.home().join("config.toml");
+    let config = ["signaling", "token", "--config", command::path(&file)];
+    for (more, field) in [
+        (&[][..], "`topics` and `prefixes`"),
+        (&["--topic", "a", "--expires-in", "0"], "`expiresIn`"),
+    ] {
+        let made = command::seance(&[&config, more].concat(), &[]);
+        assert_eq!((made.code, &*made.stdout), (1, ""));
+        assert!(made.stderr.contains(field), "{}", made.stderr);
+    }
+}
+
+#[test]
+fn a_reload_with_a_key_that_is_none_changes_nothing() {
+    let Access {
+        daemon,
+        keys,
+        address,
+    } = start("require_token = true");
+    let good = token(&daemon, &json!({"topics": ["room"]}));
+    for key in ["x", ""] {
+        let text = config(&keys, &["second"], "max_topic_bytes = 2");
+        std::fs::write(keys.path().join("second"), key).expect("a key file");
+        let ready = daemon.reload(&text);
+        assert!(ready.contains("STATUS=reload failed"), "{ready}");
+        enter(address, &good)
+            .expect("the old key is in force")
+            .subscribe("room");
+        assert_eq!(enter(address, "").err().as_deref(), Some("401"));
+    }
+    std::fs::remove_file(keys.path().join("second")).expect("the key file");
+    let text = config(&keys, &[], "").replace("[]", "[\"/nowhere/key\"]");
+    assert!(daemon.reload(&text).contains("STATUS=reload failed"));
+    let log = daemon.log();
     assert!(log.contains("shorter than 32 bytes"), "{log}");
+    assert!(!log.contains("configuration reloaded"), "{log}");
 }

@@ -299,6 +299,13 @@ fn a_handshake_is_answered_by_the_book() {
             "431",
         ),
         (
+            "a long head that comes at once",
+            handshake("/", &format!("X: {}\r\n", "x".repeat(20_000))),
+            "431",
+        ),
+        ("no host", good.replace("Host: seance\r\n", ""), "400"),
+        ("two hosts", handshake("/", "Host: other\r\n"), "400"),
+        (
             "HEAD",
             "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "200",
