@@ -15,7 +15,7 @@ pub mod state;
 mod watchdog;
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,14 +161,8 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
         let draining = rooms.draining().clone();
         Edge::new(site, &config.http, access, &tasks, measures, draining)
     };
-    let names = Names::open(
-        &config,
-        &state.path,
-        &sockets.addresses,
-        &tasks,
-        &metrics,
-        &families,
-    );
+    let measured = (&metrics, &families);
+    let names = Names::open(&config, &state.path, &sockets.addresses, &tasks, measured);
     let tls = Arc::new(names.tls(&config, &metrics).map_err(DaemonError::Tls)?);
     names.greet_signaling(&config, &rooms.signaling, sockets.signaling, &tls, &tasks)?;
     let issuing = Issuing {
@@ -183,9 +177,7 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     issuing.follow(&config).await?;
     let (site, access) = (names.site(&config, &rooms), logging.access(&config.log));
     let http = edge("http", site, access);
-    let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(DaemonError::Private)?;
-    own.set_nonblocking(true).map_err(DaemonError::Private)?;
-    let own_address = own.local_addr().map_err(DaemonError::Private)?;
+    let (own, own_address) = listen_privately().map_err(DaemonError::Private)?;
     let signals = Signals::listen().map_err(DaemonError::Signals)?;
     // Before the first request is let in: those that waited in systemd's sockets during a restart would all be told
     // that no release is known yet.
@@ -205,13 +197,19 @@ async fn serve(file: Option<PathBuf>, environment: Environment) -> Result<(), Da
     if let Err(error) = memory::give_back_code() {
         tracing::warn!(error = %chain(&error), "the memory of start-up code is kept");
     }
-
     let window = Duration::from_secs(config.http.drain_seconds);
     let reloader = reload::Reloader::new(source, config, logging);
     let ended = run_until_told(signals, reloader, &rooms, (&names, &issuing), &http, &tasks).await;
     drain(&rooms, &http, &tasks, window).await;
     drop(state);
     ended
+}
+
+fn listen_privately() -> io::Result<(TcpListener, SocketAddr)> {
+    let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    own.set_nonblocking(true)?;
+    let address = own.local_addr()?;
+    Ok((own, address))
 }
 
 async fn run_until_told(

@@ -34,8 +34,7 @@ impl Names {
         state: &Path,
         addresses: &Addresses,
         tasks: &Tasks,
-        metrics: &Metrics,
-        families: &Families,
+        (metrics, families): (&Metrics, &Families),
     ) -> Names {
         let certificates = Certificates::default();
         let wanted = &config.certificates;
