@@ -117,7 +117,8 @@ in
           '';
         };
         processes.seance = {
-          after = [ "devenv:processes:garage@ready" ];
+          # When the key and its bucket are there.
+          after = [ "devenv:processes:garage-configure@completed" ];
           env = bucket // {
             SPACES_ENDPOINT = config.env.GARAGE_S3_ENDPOINT;
             SEANCE_STORE__S3__PATH_STYLE = "true";

@@ -10,7 +10,10 @@ let
   cfg = config.services.seance;
   inherit (cfg.settings) store;
 
-  onDisk = store.kind == "filesystem" || store.directory != null;
+  # A directory may be left over from before the bucket.
+  onDisk =
+    store.kind == "filesystem"
+    || (store.kind == null && store.directory != null && store.s3.bucket == null);
   # What an S3 store cannot do without, by the name that an earlier deployment's environment has for it.
   bucket = {
     SPACES_BUCKET = store.s3.bucket;

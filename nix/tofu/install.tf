@@ -87,7 +87,10 @@ resource "terraform_data" "rotate" {
     working_dir = local.machine_directory
     interpreter = ["bash", "-euc"]
     command     = <<-EOT
-      scp -q "$PWD.extra-files"/var/lib/secrets/spaces-* "$TARGET:/var/lib/secrets/"
+      secrets=$PWD.extra-files/var/lib/secrets
+      # A new key has just been written there; on another desk there is none, and the server keeps what it has.
+      [[ -e $secrets/spaces-key-id ]] || exit 0
+      scp -q "$secrets"/spaces-* "$TARGET:/var/lib/secrets/"
       ssh "$TARGET" systemctl restart seance-backend
     EOT
     environment = {
