@@ -37,13 +37,17 @@ def measure(table: Table, parts, binary, scratch):
     with contextlib.ExitStack() as stack:
         stack.enter_context(processes.kept_in_memory(large))
         upstream = stack.enter_context(upstream_server(scratch))
-        servers = {
-            "seance": stack.enter_context(seance(binary, scratch, site, certificate, upstream)),
-            "nginx": stack.enter_context(nginx(scratch, site, certificate, upstream)),
-            "Caddy": stack.enter_context(caddy(scratch, site, certificate, upstream)),
-        }
+        # Servers of its own for each kind of work: memory that one has taken is not another's.
         for part in parts:
-            globals()[part](table, servers)
+            mine = scratch / part
+            mine.mkdir()
+            with contextlib.ExitStack() as up:
+                servers = {
+                    "seance": up.enter_context(seance(binary, mine, site, certificate, upstream)),
+                    "nginx": up.enter_context(nginx(mine, site, certificate, upstream)),
+                    "Caddy": up.enter_context(caddy(mine, site, certificate, upstream)),
+                }
+                globals()[part](table, servers)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 

@@ -7,6 +7,7 @@ import pathlib
 import resource
 import statistics
 import subprocess
+import sys
 
 import processes
 from table import Table
@@ -137,9 +138,8 @@ def deliveries(load, server, rooms, size, rate):
     """CPU µs per delivery, deliveries per second, p99 in ms."""
     with server() as (process, address), start(load, "rooms", address, rooms, size, rate, SECONDS) as child:
         result(child)
-        if rate:
-            processes.run_first(process.pid)
-            processes.run_first(child.pid)
+        if rate and not (processes.run_first(process.pid) and processes.run_first(child.pid)):
+            print("not root: latencies are those of a machine that does other things too", file=sys.stderr)
         result(child)
         cpu = -process.cpu_seconds()
         measured = result(child)
