@@ -183,11 +183,16 @@ fn known_content(
     if force {
         return known;
     }
+    let mut stored: HashMap<_, ContentKey> = HashMap::new();
     for file in state.files() {
-        if let Some(content) = known.get_mut(&(file.sha256, file.size)) {
-            *content = file.content;
+        let same = (file.sha256, file.size);
+        if known.contains_key(&same) {
+            // The newest: with `force` one is stored because an earlier one is lost.
+            let newest = stored.entry(same).or_insert(file.content);
+            *newest = file.content.max(*newest);
         }
     }
+    known.extend(stored);
     known
 }
 
@@ -292,6 +297,21 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn of_two_places_of_known_content_the_newer_is_named() {
+        let mut two = ["a", "z"].map(|path| file(path, b"same"));
+        let [older, newer] = {
+            let mut keys = [two[0].content, two[1].content];
+            keys.sort();
+            keys
+        };
+        (two[0].content, two[1].content) = (newer, older);
+        let mut state = State::default();
+        state.apply(&record(1, "prod", two.to_vec(), &[])).unwrap();
+        let known = known_content(&state, &staged(&[("n", b"same")]), false);
+        assert_eq!(known.into_values().collect::<Vec<_>>(), [newer]);
     }
 
     #[test]
