@@ -133,7 +133,8 @@ pub fn with_failures(router: Router) -> Answering {
     Arc::new(move |request| Box::pin(error::finish(router.clone(), request)))
 }
 
-/// To the layer any OPTIONS is a preflight; what is none is answered like any other method.
+/// To the layer any OPTIONS is a preflight; what is none is answered like any other method, without
+/// the fields of CORS.
 fn with_cors(answering: Answering, cors: &CorsLayer) -> Answering {
     let plain = answering.clone();
     let service = service_fn(move |request| answering(request).map(Ok::<_, Infallible>));

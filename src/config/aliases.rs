@@ -49,7 +49,8 @@ pub fn add(
             given.insert(key.to_owned());
         }
     }
-    if environment.get(BUCKET).is_some_and(String::is_empty) {
+    let empty = environment.get(BUCKET).is_some_and(String::is_empty);
+    if empty && !given.contains("store.s3.bucket") {
         return Err(wrong(BUCKET, "", "the name of a bucket"));
     }
     // The CDN of a bucket does not have what is on our disk. One that fetches from us is `cdn_endpoint` of the app.

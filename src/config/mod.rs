@@ -305,7 +305,7 @@ fn origins(file: &file::File) -> Result<(), ConfigError> {
     let mut cors = file.http.cors_origins.iter();
     cors.try_for_each(|origin| match origin.as_str() {
         "*" => Ok(()),
-        origin => checks::origin("http.cors_origins", origin),
+        origin => checks::page_origin("http.cors_origins", origin),
     })?;
     let mut signaling = file.signaling.allowed_origins.iter();
     signaling.try_for_each(|origin| checks::page_origin("signaling.allowed_origins", origin))

@@ -162,7 +162,8 @@ impl super::routes::Route {
                 return Err(PolicyError::AnyWithCredentials);
             }
             let mut named = cors.origins.iter().filter(|origin| *origin != "*");
-            if let Some(wrong) = named.find(|origin| super::checks::origin("cors", origin).is_err())
+            if let Some(wrong) =
+                named.find(|origin| super::checks::page_origin("cors", origin).is_err())
             {
                 return Err(PolicyError::Origin(wrong.clone()));
             }

@@ -137,12 +137,12 @@ impl Site {
         let host = HostName::parse(&client.host).and_then(|name| self.table.host(&name));
         let route = host.zip(RequestPath::parse(path)).and_then(|(host, path)| {
             let route = self.table.hosts()[host].route(path.plain())?;
-            Some(&self.handlers[host][route].0)
+            Some((&self.handlers[host][route].0, path))
         });
         match route {
-            Some(policy) => {
+            Some((policy, path)) => {
                 policy.write_cors(response.headers_mut(), origin);
-                policy.dress(response, path, client)
+                policy.dress(response, &String::from_utf8_lossy(path.plain()), client)
             }
             None => self.dress_bare(response, client.tls),
         }

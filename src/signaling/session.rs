@@ -106,18 +106,14 @@ impl Room {
 
     /// Acts on bytes from a peer, after those of which the rest was missing; keeps what is incomplete.
     pub fn read(&mut self, id: PeerId, bytes: &mut [u8], now: Nanos) {
-        let Some(Some(peer)) = self.peers.get_mut(id) else {
+        let Some(phase) = self.peer(id).map(|peer| peer.phase) else {
             return;
         };
         // As they come: what is never finished costs memory, too.
-        if peer.phase == Phase::Open
-            && !self
-                .rules
-                .bytes
-                .charge(&mut peer.bytes, bytes.len() as u64, now)
-        {
+        if phase == Phase::Open && !self.charge(id, bytes.len(), now) {
             return self.close(id, End::ByteRate);
         }
+        let Some(peer) = self.peer(id) else { return };
         let mut partial = std::mem::take(&mut peer.partial);
         let continued = !partial.is_empty();
         let bytes = if continued {
@@ -156,6 +152,15 @@ impl Room {
         }
     }
 
+    /// Whether the peer may send so many bytes now.
+    fn charge(&mut self, id: PeerId, bytes: usize, now: Nanos) -> bool {
+        let Some(Some(peer)) = self.peers.get_mut(id) else {
+            return true;
+        };
+        let rate = &self.rules.bytes;
+        rate.charge(&mut peer.bytes, bytes as u64, now)
+    }
+
     /// Reads a request head; the number of bytes it took, 0 while it is incomplete.
     fn read_head(&mut self, id: PeerId, bytes: &[u8], now: Nanos) -> Result<usize, End> {
         match handshake::read(bytes, &self.rules.admission) {
@@ -167,7 +172,10 @@ impl Room {
             } => {
                 self.send(id, answer, now);
                 self.open(id, grant, now);
-                Ok(head)
+                match self.charge(id, bytes.len().saturating_sub(head), now) {
+                    true => Ok(head),
+                    false => Err(End::ByteRate),
+                }
             }
             Outcome::Refused { answer, end } => {
                 self.send(id, answer, now);

@@ -279,12 +279,12 @@ fn a_file_that_changes_is_noticed_and_so_is_a_switched_link() {
     write(
         home.path(),
         &[
-            ("v1/index.html", b"one"),
-            ("v1/gone.txt", b"x"),
-            ("v2/index.html", b"two"),
+            (".releases/v1/index.html", b"one"),
+            (".releases/v1/gone.txt", b"x"),
+            (".releases/v2/index.html", b"two"),
         ],
     );
-    symlink("v1", &current).expect("a link");
+    symlink(".releases/v1", &current).expect("a link");
     let daemon = site(&directory(&current, ""));
     let shows = |path: &str, wanted: &str| {
         let look = || ask(&daemon, path, &[]).text();
@@ -295,18 +295,18 @@ fn a_file_that_changes_is_noticed_and_so_is_a_switched_link() {
     let before = ask(&daemon, "/", &[]).header("etag").map(str::to_owned);
     // Same size, and as fast as can be.
     for text in ["ONE", "0ne", "OnE"] {
-        std::fs::write(home.path().join("v1/index.html"), text).expect("a file");
+        std::fs::write(home.path().join(".releases/v1/index.html"), text).expect("a file");
         shows("/", text);
     }
     assert_ne!(
         ask(&daemon, "/", &[]).header("etag").map(str::to_owned),
         before
     );
-    std::fs::remove_file(home.path().join("v1/gone.txt")).expect("removed");
+    std::fs::remove_file(home.path().join(".releases/v1/gone.txt")).expect("removed");
     shows("/gone.txt", "Not found\n");
-    write(home.path(), &[("v1/new.txt", b"new")]);
+    write(home.path(), &[(".releases/v1/new.txt", b"new")]);
     shows("/new.txt", "new");
-    symlink("v2", home.path().join("next")).expect("a link");
+    symlink(".releases/v2", home.path().join("next")).expect("a link");
     std::fs::rename(home.path().join("next"), &current).expect("switched");
     shows("/", "two");
     shows("/new.txt", "Not found\n");

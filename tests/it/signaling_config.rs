@@ -42,6 +42,10 @@ fn a_configuration_that_cannot_work_is_refused() {
             "token_key_files` is empty",
         ),
         ("[signaling.turn]\nurls = [\"turn:a\"]\n", "secret_file"),
+        (
+            "[signaling]\ndrain_milliseconds = 10001\n",
+            "signaling.drain_milliseconds",
+        ),
         ("[signaling.turn]\nsecret = \"a\"\n", "is a secret"),
         (
             "[signaling]\nallowed_origins = [\"app.example.com\"]\n",

@@ -41,7 +41,10 @@ impl Table {
                             path: route.route.path.clone(),
                         }
                     }
-                    Target::Proxy(proxy) => {
+                    // With another path it may be another route that answers.
+                    Target::Proxy(proxy)
+                        if route.route.rewrite.is_none() && !route.route.strip_prefix =>
+                    {
                         let mut upstreams = proxy.upstreams.iter();
                         let Some(own) = upstreams.find(|upstream| doors.has(upstream)) else {
                             continue;

@@ -132,7 +132,9 @@ impl Table {
     /// # Errors
     /// A route all of whose paths are turned away before any route is looked at.
     pub fn check_denied(&self, deny: &Deny) -> Result<(), TableError> {
-        if deny.mode != DenyMode::Block {
+        // `*` is meant: closed for a while.
+        let closed = deny.paths.iter().any(|pattern| pattern == "*");
+        if deny.mode != DenyMode::Block || closed {
             return Ok(());
         }
         let denied = |path: &str| deny.paths.iter().any(|pattern| path_fits(pattern, path));

@@ -241,10 +241,11 @@ impl Proxy {
                 return Err(Refused { failure, again });
             }
         };
-        upstream.health.succeeded();
         let took = wait.begun.elapsed().as_secs_f64();
         upstream.measures.seconds.observe(took);
-        Ok(self.give_back(response, lease, draft, journey)?)
+        let response = self.give_back(response, lease, draft, journey)?;
+        upstream.health.succeeded(); // not before: the answer may be none
+        Ok(response)
     }
 
     /// The answer as the client gets it.

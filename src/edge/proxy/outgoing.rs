@@ -225,7 +225,10 @@ pub fn target(uri: &Uri, path_below_route: &str) -> Result<PathAndQuery, http::E
 /// Tells the upstream who asks, or at least that nobody else does.
 fn forwarded(headers: &mut HeaderMap, sender: &Sender<'_>, tell: bool) {
     match sender.through {
-        Some(_) => fields::remove_where(headers, claims_in_disguise),
+        // Of a proxy that adds to X-Forwarded-For, the client's own word for itself would come through.
+        Some(_) => {
+            fields::remove_where(headers, |name| *name == REAL_IP || claims_in_disguise(name))
+        }
         None => fields::remove_where(headers, claims_a_sender),
     }
     if !tell {
