@@ -79,6 +79,16 @@ fn trace_is_not_passed_on() {
 }
 
 #[test]
+fn an_upstream_whose_answers_are_none_gets_nothing_after_a_while() {
+    let both = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let (wrong, right) = (once(both), once(ok(b"fine")));
+    let daemon = before(&[&wrong, &right], "retries = 0\nmax_failures = 2");
+    let statuses: Vec<u16> = (0..20).map(|_| get(&daemon, "/").status).collect();
+    let failed = statuses.iter().filter(|status| **status == 502).count();
+    assert_eq!((failed, wrong.connections()), (2, 2), "{statuses:?}");
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_seen_to_be_broken() {
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort",
